@@ -1,0 +1,118 @@
+"""Arms: the conditions under which one question is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from emo_harness.errors import UserError, quoted
+from emo_harness.lm_tasks.expand import SHIPPED_FAMILIES
+from emo_harness.lm_tasks.options import EmoOptions
+from emo_harness.stimuli import Stimulus, load_set, select, shuffled
+
+CONTROL_ID = "control"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One condition: the untouched prompt (no stimulus), a placebo, or an emotional stimulus."""
+
+    id: str
+    kind: Literal["control", "placebo", "stimulus"]
+    stimulus: Stimulus | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What a run keeps of this arm."""
+        if self.stimulus is None:
+            return {"id": self.id, "kind": self.kind}
+        kept = self.stimulus.model_dump(exclude={"default", "source", "confidence"})
+        return {"id": self.id, "kind": self.kind, **{k: v for k, v in kept.items() if v is not None}}
+
+
+CONTROL = Arm(CONTROL_ID, "control")
+
+
+def arms_of(family: str, options: EmoOptions, task: str) -> tuple[Arm, ...]:
+    """Control, placebos, stimuli, in this order.
+
+    Args:
+        family: the task's family, `all` for several side by side.
+        options: what the user selected.
+        task: the task's name, for messages.
+
+    Raises:
+        UserError: an unknown name, a family that does not belong here, or no arm but control.
+    """
+    if options.stimuli is None:
+        families = SHIPPED_FAMILIES if family == "all" else (family,)
+        chosen = tuple(s for name in families for s in load_set(name).default_stimuli)
+    else:
+        chosen = select(options.stimuli)
+    emotional = tuple(s for s in chosen if s.placebo is None)
+    _check_families(family, emotional, task)
+    placebos = _placebos(options.placebos, emotional)
+    placebos += tuple(s for s in chosen if s.placebo is not None and s not in placebos)
+    if not placebos and not emotional:
+        raise UserError(
+            f"choosing the arms of {task}",
+            found="no stimulus and no placebo",
+            expected="at least one arm beside control",
+            fix="name stimuli, or leave placebos in",
+        )
+    return (
+        CONTROL,
+        *(Arm(s.id, "placebo", s) for s in placebos),
+        *(Arm(s.id, "stimulus", s) for s in emotional),
+    )
+
+
+def _placebos(wanted: int | str | list[str] | None, emotional: Sequence[Stimulus]) -> tuple[Stimulus, ...]:
+    shipped = load_set("placebo").default_stimuli
+    neutral = [s for s in shipped if s.placebo == "neutral"]
+    if wanted is None:
+        return shipped
+    if isinstance(wanted, int):
+        if not 0 <= wanted <= len(neutral):
+            raise UserError(
+                "choosing placebos",
+                found=f"placebos = {wanted}",
+                expected=f"0 to {len(neutral)}",
+                fix="name placebos of your own in a list for more",
+            )
+        checks = [s for s in shipped if s.placebo == "self-check"]
+        return (*neutral[:wanted], *checks) if wanted else ()
+    chosen: dict[str, Stimulus] = {}
+    for item in [wanted] if isinstance(wanted, str) else wanted:
+        found = [shuffled(s) for s in emotional] if item == "shuffled" else select(item)
+        chosen.update({s.id: s for s in found})
+    wrong = [s.id for s in chosen.values() if s.placebo is None]
+    if wrong:
+        raise UserError(
+            "choosing placebos",
+            found=f"{quoted(wrong)}, not a placebo",
+            expected="stimuli of family placebo",
+            fix="see `emo stimuli show placebo`, or set `family: placebo` in your own set",
+        )
+    return tuple(chosen.values())
+
+
+def _check_families(family: str, emotional: Sequence[Stimulus], task: str) -> None:
+    """Refuse an average over families, and a shipped family under another one's name."""
+    if family == "all":
+        return
+    families = sorted({s.family for s in emotional})
+    if len(families) > 1:
+        raise UserError(
+            f"choosing the stimuli of {task}",
+            found=f"stimuli of several families ({quoted(families)})",
+            expected="one family, because a task averages over its stimuli",
+            fix="use the `_all` task, which reports each family on its own",
+        )
+    if families and families[0] in SHIPPED_FAMILIES and families[0] != family:
+        raise UserError(
+            f"choosing the stimuli of {task}",
+            found=f"stimuli of family {families[0]}",
+            expected=f"family {family}, or a family of your own",
+            fix=f"use {task.replace(f'_{family}', f'_{families[0]}')}",
+        )

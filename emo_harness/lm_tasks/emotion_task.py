@@ -1,0 +1,253 @@
+"""The task class: one lm-eval document is one question, its requests are all its arms.
+
+`EmotionTask` wraps an upstream task. It lets lm-eval render and score, once per arm, and reports
+per question how the arms differ, so that lm-eval's plain mean and standard error are the paired,
+question-clustered estimate.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+from datasets import Dataset, DatasetDict
+from lm_eval.api.instance import Instance
+from lm_eval.api.metrics import mean
+from lm_eval.api.task import ConfigurableTask
+
+from emo_harness import __version__, benchmarks, placement
+from emo_harness.errors import UserError, show_user_errors
+from emo_harness.lm_tasks.arms import Arm, arms_of
+from emo_harness.lm_tasks.base_config import TaskDeclaration, base_config
+from emo_harness.lm_tasks.options import METADATA_KEY, EmoOptions, read_options
+from emo_harness.lm_tasks.scores import QuestionScores, share
+from emo_harness.stimuli import content_hash
+
+log = logging.getLogger(__name__)
+show_user_errors()
+
+RECORD_SCHEMA = 1
+HUB_ERRORS = (OSError, ConnectionError, ValueError)
+
+
+class EmotionTask(ConfigurableTask):
+    """A `ConfigurableTask` whose every document is asked under control, placebos and stimuli.
+
+    Args:
+        config: the task's YAML as lm-eval loads it. The key `emo_task` declares what is wrapped;
+            `metadata["emo"]` holds what the user selected.
+
+    Raises:
+        UserError: a selection that cannot be met, or questions that cannot be had.
+    """
+
+    def __init__(self, config: Mapping[str, Any], **kwargs: Any) -> None:
+        given = deepcopy({k: v for k, v in config.items() if k not in ("class", "emo_task")})
+        self.declared = TaskDeclaration.model_validate(config["emo_task"])
+        self.options: EmoOptions = read_options(given.get("metadata"))
+        self.arms: tuple[Arm, ...] = arms_of(self.declared.family, self.options, given["task"])
+        self.n_dropped = 0
+        super().__init__(config={**base_config(self.declared), **given}, **kwargs)
+        self._upstream_templates = (self._config.description, self._config.doc_to_text)
+        self._templates = {arm.id: self._templates_of(arm) for arm in self.arms}
+        self._fallbacks = _filter_fallbacks(self._config.filter_list)
+        self._config.metadata = {**(self._config.metadata or {}), METADATA_KEY: self._record()}
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Load the questions from where the user said, never from anywhere else."""
+        asked = benchmarks.questions(
+            self.declared.benchmark,
+            self.declared.subtask,
+            data_dir=self.options.data_dir,
+            n_questions=self.options.questions,
+            seed=self.options.questions_seed,
+        )
+        self.source = asked.source
+        if asked.rows is not None:
+            self.dataset = DatasetDict({self.config.test_split: Dataset.from_list(asked.rows)})
+        else:
+            self._download_from_hub(dataset_kwargs, **kwargs)
+        if self.declared.mode == "mc":
+            self._close_answer_sets()
+
+    def build_all_requests(self, **kwargs: Any) -> None:
+        if kwargs.get("cache_requests"):
+            raise UserError(
+                f"building the requests of {self.config.task}",
+                found="--cache_requests",
+                expected="no request cache: its key ignores the arms, so it would serve old prompts",
+                fix="leave the flag out; --use_cache FILE caches answers safely, one file per model",
+            )
+        super().build_all_requests(**kwargs)
+
+    def fewshot_context(self, doc: dict, num_fewshot: int, **kwargs: Any) -> list[Any]:
+        """One rendered prompt per arm; the worked examples are drawn once and shared."""
+        rng = getattr(getattr(self, "sampler", None), "rnd", None)
+        drawn_from = rng.getstate() if rng else None
+        contexts = []
+        for arm in self.arms:
+            if rng:
+                rng.setstate(drawn_from)
+            with self._asked_under(arm):
+                contexts.append(self._render(arm, doc, num_fewshot, **kwargs))
+        return contexts
+
+    def construct_requests(self, doc: dict, ctx: list[Any], **kwargs: Any) -> list[Instance]:
+        """The requests of every arm, control first, numbered through."""
+        requests: list[Instance] = []
+        for context in ctx:
+            made = super().construct_requests(doc, context, **kwargs)
+            requests.extend(made if isinstance(made, list) else [made])
+        for index, request in enumerate(requests):
+            request.idx = index
+        return requests
+
+    def process_results(self, doc: dict, results: Sequence[Any]) -> dict[str, Any]:
+        """Score each arm with the base task's own scoring, then compare the arms."""
+        if "bypass" in self._metric_fn_list:
+            return {"bypass": None}
+        per_arm = len(results) // len(self.arms)
+        answers = [results[i * per_arm : (i + 1) * per_arm] for i in range(len(self.arms))]
+        scored = [super(EmotionTask, self).process_results(doc, answer) for answer in answers]
+        reported: dict[str, Any] = {}
+        for metric in scored[0]:
+            by_arm = {a.id: float(s[metric]) for a, s in zip(self.arms, scored, strict=True)}
+            scores = QuestionScores(self.arms, by_arm, separate=self.declared.family == "all")
+            reported.update(scores.named(metric))
+            reported[f"{metric}_by_arm"] = by_arm
+        reported["unparsed"] = {
+            arm.id: int(self._is_unparsed(answer))
+            for arm, answer in zip(self.arms, answers, strict=True)
+        }
+        return reported
+
+    def aggregation(self) -> dict[str, Callable]:
+        if "bypass" in self._metric_fn_list:
+            return super().aggregation()
+        return {name: share if kind == "by_arm" else mean for name, kind in self._reported()}
+
+    def higher_is_better(self) -> dict[str, bool]:
+        if "bypass" in self._metric_fn_list:
+            return super().higher_is_better()
+        return {name: name != "unparsed" for name, _ in self._reported()}
+
+    def _reported(self) -> Iterator[tuple[str, str]]:
+        zeros = {arm.id: 0.0 for arm in self.arms}
+        scores = QuestionScores(self.arms, zeros, separate=self.declared.family == "all")
+        for metric in self._metric_fn_list:
+            yield from ((name, "mean") for name in scores.named(metric))
+            yield f"{metric}_by_arm", "by_arm"
+        yield "unparsed", "by_arm"
+
+    @contextmanager
+    def _asked_under(self, arm: Arm) -> Iterator[None]:
+        """Let lm-eval render with the arm's templates; worked examples keep upstream's."""
+        self._config.description, self._config.doc_to_text = self._templates[arm.id]
+        try:
+            yield
+        finally:
+            self._config.description, self._config.doc_to_text = self._upstream_templates
+
+    def _templates_of(self, arm: Arm) -> tuple[Any, Any]:
+        description, question = self._upstream_templates
+        if arm.stimulus is None:
+            return description, question
+        text = arm.stimulus.text
+        if self.options.placement == "suffix":
+            return description, placement.suffix(self._question_template(), text)
+        if self.options.placement == "instruction":
+            return placement.instruction(description or "", text, self.config.task), question
+        return description, question
+
+    def _question_template(self) -> str:
+        question = self._upstream_templates[1]
+        return "{{" + question + "}}" if question in self.features else question
+
+    def _render(self, arm: Arm, doc: dict, num_fewshot: int, **kwargs: Any) -> Any:
+        render = super().fewshot_context
+        if self.options.placement == "system" and not kwargs.get("apply_chat_template"):
+            raise UserError(
+                f"placing a stimulus at `system` in {self.config.task}",
+                found="a run without a chat template, which has no system message",
+                expected="--apply_chat_template",
+                fix="add the flag, or use the placement prefix",
+            )
+        if arm.stimulus is None:
+            return render(doc, num_fewshot=num_fewshot, **kwargs)
+        text = arm.stimulus.text
+        if self.options.placement == "system":
+            kwargs["system_instruction"] = placement.system(kwargs.get("system_instruction"), text)
+        if self.options.placement != "prefix":
+            return render(doc, num_fewshot=num_fewshot, **kwargs)
+        if kwargs.get("apply_chat_template") and kwargs.get("chat_template"):
+            kwargs["chat_template"] = partial(_with_prefix, kwargs["chat_template"], text)
+            return render(doc, num_fewshot=num_fewshot, **kwargs)
+        return placement.prefix(render(doc, num_fewshot=num_fewshot, **kwargs), text)
+
+    def _is_unparsed(self, answer: Sequence[Any]) -> bool:
+        """Whether the filter chain gave its fallback or nothing; log-likelihoods always parse."""
+        if self.OUTPUT_TYPE != "generate_until":
+            return False
+        parsed = answer[0]
+        if isinstance(parsed, str):
+            return not parsed.strip() or parsed in self._fallbacks
+        return not parsed
+
+    def _download_from_hub(self, dataset_kwargs: dict[str, Any] | None, **kwargs: Any) -> None:
+        try:
+            super().download(dataset_kwargs, **kwargs)
+        except HUB_ERRORS as error:
+            raise UserError(
+                f"loading {self.source.place} from the hub for {self.config.task}",
+                found=f"{type(error).__name__}: {str(error).splitlines()[0][:100]}",
+                expected="a reachable hub, or another source of questions",
+                fix="""name a folder of the published files, --metadata '{"emo": {"data_dir": """
+                """"bbh/"}}' or EMO_HARNESS_DATA, or ask the embedded emo_bbh_mini_ tasks""",
+            ) from error
+
+    def _close_answer_sets(self) -> None:
+        """Give every question its options, and drop those whose target is none of them."""
+        split = self.dataset[self.config.test_split]
+        options = benchmarks.AnswerOptions(list(split))
+        kept = [i for i, doc in enumerate(split) if doc["target"] in options(doc)]
+        self.n_dropped = len(split) - len(kept)
+        if self.n_dropped:
+            log.warning(
+                "%s: %d of %d questions dropped, their target is not among their options",
+                self.config.task,
+                self.n_dropped,
+                len(split),
+            )
+        self.dataset = DatasetDict({self.config.test_split: split.select(kept)})
+        self._config.doc_to_choice = options
+
+    def _record(self) -> dict[str, Any]:
+        """What is constant over the run; lm-eval writes it into its results file."""
+        stimuli = [arm.stimulus for arm in self.arms if arm.stimulus is not None]
+        return {
+            "schema": RECORD_SCHEMA,
+            "emo_harness": __version__,
+            **self.declared.model_dump(),
+            "placement": self.options.placement,
+            "separator": placement.SEPARATORS[self.options.placement],
+            "stimuli_sha256": content_hash(stimuli),
+            "source": vars(self.source),
+            "n_dropped": self.n_dropped,
+            "arms": [arm.record() for arm in self.arms],
+        }
+
+
+def _with_prefix(chat_template: Callable, text: str, messages: list, **kwargs: Any) -> str:
+    return chat_template(placement.prefix_messages(messages, text), **kwargs)
+
+
+def _filter_fallbacks(filter_list: Sequence[Mapping[str, Any]] | None) -> frozenset[str]:
+    """What the task's filters return where they find no answer."""
+    steps = [step for chain in filter_list or [] for step in chain["filter"]]
+    return frozenset({"[invalid]", *(s["fallback"] for s in steps if s.get("fallback"))})
+
+

@@ -1,0 +1,119 @@
+"""From the declarations in `tasks/` to lm-eval's YAML files, one per subtask and one per group.
+
+The wheel is built with what `expanded` returns (as `lm_eval/tasks/emo_harness/`), `emo run`
+writes the same files where no wheel has put them. Needs PyYAML alone, so that it can run at
+build time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from emo_harness.resources import resource
+
+SHIPPED_FAMILIES = ("attack", "prompt", "negative")
+TASK_CLASS = "emo_harness.lm_tasks.EmotionTask"
+
+
+def metric_names(metric: str, family: str) -> list[str]:
+    """The names under which a family's task reports a metric of its base task.
+
+    With several families in one task (`all`) every family has its own set of metrics.
+    """
+    shared = [f"{metric}_control", f"{metric}_placebo"]
+    if family == "all":
+        return shared + [n for f in SHIPPED_FAMILIES for n in family_metric_names(metric, f, f)]
+    return family_metric_names(metric, family) + shared
+
+
+def family_metric_names(metric: str, family: str, label: str = "") -> list[str]:
+    """The metrics that depend on a family's stimuli, e.g. acc, acc_gain, acc_worst."""
+    stem = f"{metric}_{label}" if label else metric
+    names = [stem, f"{stem}_gain", f"{stem}_gain_vs_placebo", f"{stem}_worst"]
+    return [*names, f"{stem}_best"] if family == "prompt" else names
+
+
+def declarations() -> list[dict[str, Any]]:
+    """Every benchmark's declaration, in the order of their files' names."""
+    return [yaml.safe_load(p.read_text("utf-8")) for p in sorted(resource("tasks").glob("*.yaml"))]
+
+
+def expanded() -> Iterator[tuple[str, str]]:
+    """Yield (relative path, YAML text) for every task and group."""
+    for declared in declarations():
+        for mode, facts in declared["modes"].items():
+            for family in declared["families"]:
+                yield from _expand_one(declared, mode, facts, family)
+
+
+def task_names() -> list[str]:
+    """Every expanded name, groups and tasks."""
+    return [Path(path).stem for path, _ in expanded()]
+
+
+def write_expanded(folder: Path) -> None:
+    """Write every task and group below `folder`."""
+    for path, text in expanded():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+
+def _expand_one(
+    declared: dict[str, Any], mode: str, facts: dict[str, Any], family: str
+) -> Iterator[tuple[str, str]]:
+    group = facts["group"].format(family=family)
+    subtasks = [s for s in declared.get("subtasks", []) if s not in facts.get("without", [])]
+    folder = f"{declared['benchmark']}/{mode}/{family}"
+    metadata = {"version": declared["version"]}
+    for subtask in subtasks or [None]:
+        name = f"{group}_{subtask}" if subtask else group
+        upstream = facts.get("upstream", "").format(subtask=subtask) or None
+        yield (
+            f"{folder}/{name}.yaml",
+            _yaml(
+                {
+                    "task": name,
+                    "output_type": facts["output_type"],
+                    "emo_task": {
+                        "benchmark": declared["benchmark"],
+                        "subtask": subtask,
+                        "mode": mode,
+                        "family": family,
+                        "upstream": upstream,
+                    },
+                    "metadata": metadata,
+                },
+                first=f"class: !function {TASK_CLASS}\n",
+            ),
+        )
+    if subtasks:
+        aggregates = [
+            {
+                "metric": name,
+                "aggregation": "mean",
+                "weight_by_size": True,
+                "filter_list": facts["filter"],
+            }
+            for metric in facts["metrics"]
+            for name in metric_names(metric, family)
+        ]
+        yield (
+            f"{folder}/{group}.yaml",
+            _yaml(
+                {
+                    "group": group,
+                    "task": [f"{group}_{subtask}" for subtask in subtasks],
+                    "aggregate_metric_list": aggregates,
+                    "metadata": metadata,
+                }
+            ),
+        )
+
+
+def _yaml(content: dict[str, Any], first: str = "") -> str:
+    return first + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

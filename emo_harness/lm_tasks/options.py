@@ -1,0 +1,67 @@
+"""What a user may select under the metadata key `emo`, read strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from emo_harness.errors import UserError, quoted
+from emo_harness.placement import Placement
+from emo_harness.validation import Strict, validated
+
+METADATA_KEY = "emo"
+EXAMPLE = """--metadata '{"emo": {"stimuli": ["ea01", "ea03"], "placement": "suffix"}}'"""
+
+
+class EmoOptions(Strict):
+    """The keys under `emo`.
+
+    Attributes:
+        stimuli: a set, a file, an id, a sentence, or a list of these; None for the family's own
+            set; an empty list asks control and placebos alone.
+        placement: where the stimulus goes.
+        placebos: how many neutral placebos (the self-check comes with them; 0 for none at all),
+            or which placebos, as `stimuli` names stimuli; "shuffled" for every stimulus's own
+            words in random order.
+        data_dir: folder of the benchmark's published files.
+        questions: how many questions a generated benchmark makes.
+        questions_seed: the seed it makes them from.
+    """
+
+    stimuli: str | list[str] | None = None
+    placement: Placement = "suffix"
+    placebos: int | str | list[str] | None = None
+    data_dir: str | None = None
+    questions: int | None = Field(default=None, ge=1, le=1_000_000)
+    questions_seed: int | None = Field(default=None, ge=0)
+
+
+def read_options(metadata: Mapping[str, Any] | None) -> EmoOptions:
+    """Read the `emo` mapping of a task's metadata.
+
+    lm-eval mixes the model's arguments into metadata, so only `emo` is ours; the other keys are
+    looked at only to catch one of ours in the wrong place.
+
+    Raises:
+        UserError: an unknown key, a wrong value, or one of our keys outside `emo`.
+    """
+    metadata = metadata or {}
+    astray = [key for key in EmoOptions.model_fields if key in metadata]
+    if astray:
+        raise UserError(
+            "reading --metadata",
+            found=f"{quoted(astray)} at the top level",
+            expected=f"it under the key {METADATA_KEY!r}",
+            fix=EXAMPLE,
+        )
+    raw = metadata.get(METADATA_KEY, {})
+    if not isinstance(raw, Mapping):
+        raise UserError(
+            "reading --metadata",
+            found=f"{METADATA_KEY} = {str(raw)[:60]!r}",
+            expected=f"a JSON object under {METADATA_KEY!r}",
+            fix=EXAMPLE,
+        )
+    return validated(EmoOptions, dict(raw), "reading --metadata, key 'emo'", fix=f"e.g. {EXAMPLE}")

@@ -1,0 +1,25 @@
+"""Where the files that come with the package lie, in a checkout and in an installed wheel alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+FOLDERS = ("tasks", "templates", "stimuli_images")
+
+
+def resource(name: str) -> Path:
+    """Return the path of a shipped file or folder.
+
+    Args:
+        name: a path that starts with one of `FOLDERS`, e.g. "templates/stimuli/attack.yaml".
+
+    A wheel carries the folders inside the package, a checkout (and so an editable install) has
+    them beside it. The caller decides what a missing file means.
+    """
+    top = name.split("/", 1)[0]
+    if top not in FOLDERS:
+        raise ValueError(f"{name!r} is under none of {FOLDERS}")
+    inside = PACKAGE / "_resources"
+    root = inside if (inside / top).is_dir() else PACKAGE.parent
+    return root / name

@@ -1,0 +1,44 @@
+"""Strict reading of what users write: pydantic's first complaint as a `UserError`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from emo_harness.errors import UserError, nearest, quoted
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Base of every model that a file or a user fills: frozen, exact types, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def validated(model: type[Model], raw: object, doing: str, fix: str) -> Model:
+    """Build `model` from `raw`.
+
+    Raises:
+        UserError: an unknown key (with the nearest known one), a missing key, a wrong value.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        found, expected = _told(model, error)
+        raise UserError(doing, found=found, expected=expected, fix=fix) from error
+
+
+def _told(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    known = list(model.model_fields)
+    if first["type"] == "extra_forbidden":
+        return f"an unknown key {where!r}{nearest(where, known)}", f"keys among {quoted(known, 12)}"
+    if first["type"] == "missing":
+        return f"no {where!r}", f"a value for {where!r}"
+    shown = repr(first["input"])
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    found = f"{where} = {shown}" if where else shown
+    return found, first["msg"].removeprefix("Value error, ")
