@@ -13,13 +13,18 @@ _CALIBRATION_UPSTREAM = "bbh/zeroshot/boolean_expressions.yaml"
 
 
 class TaskDeclaration(Strict):
-    """What a task wraps, as its YAML declares it under `emo_task`."""
+    """What a task wraps, as its YAML declares it under `emo_task`.
+
+    `metric` and `filter` are those that the benchmark is reported by.
+    """
 
     benchmark: str
     subtask: str | None
     mode: Literal["zeroshot", "mc", "cot"]
     family: str
     upstream: str | None = None
+    metric: str
+    filter: str
 
 
 def base_config(declared: TaskDeclaration) -> dict[str, Any]:

@@ -50,9 +50,22 @@ def expanded() -> Iterator[tuple[str, str]]:
                 yield from _expand_one(declared, mode, facts, family)
 
 
+def groups() -> dict[str, list[str]]:
+    """Every group and its tasks; a benchmark without subtasks is a task of its own, with none."""
+    return {
+        facts["group"].format(family=family): [
+            f"{facts['group'].format(family=family)}_{subtask}"
+            for subtask in _subtasks(declared, facts)
+        ]
+        for declared in declarations()
+        for facts in declared["modes"].values()
+        for family in declared["families"]
+    }
+
+
 def task_names() -> list[str]:
     """Every expanded name, groups and tasks."""
-    return [Path(path).stem for path, _ in expanded()]
+    return [name for group, members in groups().items() for name in (group, *members)]
 
 
 def write_expanded(folder: Path) -> None:
@@ -67,7 +80,7 @@ def _expand_one(
     declared: dict[str, Any], mode: str, facts: dict[str, Any], family: str
 ) -> Iterator[tuple[str, str]]:
     group = facts["group"].format(family=family)
-    subtasks = [s for s in declared.get("subtasks", []) if s not in facts.get("without", [])]
+    subtasks = _subtasks(declared, facts)
     folder = f"{declared['benchmark']}/{mode}/{family}"
     metadata = {"version": declared["version"]}
     for subtask in subtasks or [None]:
@@ -85,6 +98,8 @@ def _expand_one(
                         "mode": mode,
                         "family": family,
                         "upstream": upstream,
+                        "metric": facts["metrics"][0],
+                        "filter": facts["filter"],
                     },
                     "metadata": metadata,
                 },
@@ -113,6 +128,10 @@ def _expand_one(
                 }
             ),
         )
+
+
+def _subtasks(declared: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+    return [s for s in declared.get("subtasks", []) if s not in facts.get("without", [])]
 
 
 def _yaml(content: dict[str, Any], first: str = "") -> str:

@@ -1,0 +1,116 @@
+"""Running lm-eval's own `run` command with our tasks and models at hand.
+
+lm-eval's parser and runner are used as they are. The one thing exchanged is the name
+`TaskManager` that its runner looks up: ours knows where our tasks are, and leaves lm-eval's own
+14,000 names out of the index when none of them is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from emo_harness.errors import UserError, nearest
+from emo_harness.lm_models import register_models
+from emo_harness.lm_tasks.expand import task_names, write_expanded
+
+OVERLAY = "emo_harness"
+PREFIX = "emo_"
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Do what `lm_eval run` does with these arguments.
+
+    Raises:
+        UserError: an `emo_` task that does not exist, or a mistake our tasks find.
+    """
+    from lm_eval._cli.run import Run
+    from lm_eval.utils import setup_logging
+
+    setup_logging()
+    register_models()
+    parser = argparse.ArgumentParser(prog="emo")
+    Run.create(parser.add_subparsers())
+    parsed = parser.parse_args(["run", *arguments])
+    asked = _asked_tasks(parsed)
+    _refuse_unknown(asked)
+    only_ours = bool(asked) and all(name.startswith(PREFIX) for name in asked)
+    with _our_task_manager(include_defaults=not only_ours):
+        parsed.func(parsed)
+
+
+def installed_overlay() -> Path | None:
+    """The folder of our tasks in lm-eval's own tree, None where no wheel has put it there."""
+    import lm_eval.tasks
+
+    overlay = Path(lm_eval.tasks.__file__).parent / OVERLAY
+    return overlay if overlay.is_dir() else None
+
+
+@contextmanager
+def tasks_folder() -> Iterator[Path]:
+    """The folder of expanded tasks: the installed overlay, else a temporary one."""
+    overlay = installed_overlay()
+    if overlay is not None:
+        yield overlay
+        return
+    with tempfile.TemporaryDirectory(prefix="emo-harness-tasks-") as folder:
+        write_expanded(Path(folder))
+        yield Path(folder)
+
+
+@contextmanager
+def _our_task_manager(*, include_defaults: bool) -> Iterator[None]:
+    import lm_eval.tasks
+
+    upstream = lm_eval.tasks.TaskManager
+    with ExitStack() as stack:
+        ours = stack.enter_context(tasks_folder())
+
+        class OurTaskManager(upstream):  # type: ignore[misc, valid-type]
+            """lm-eval's TaskManager, told where our tasks are."""
+
+            def __init__(self, include_path: Any = None, **kwargs: Any) -> None:
+                given = include_path if isinstance(include_path, list) else [include_path]
+                # The overlay is part of lm-eval's own tree, so a full index has it already.
+                inside = include_defaults and ours.name == OVERLAY
+                paths = [str(p) for p in ([] if inside else [ours]) + [p for p in given if p]]
+                super().__init__(
+                    **{"include_defaults": include_defaults, **kwargs}, include_path=paths
+                )
+
+        lm_eval.tasks.TaskManager = OurTaskManager
+        try:
+            yield
+        finally:
+            lm_eval.tasks.TaskManager = upstream
+
+
+def _asked_tasks(parsed: argparse.Namespace) -> list[str]:
+    """The task names on the command line, else those of the `--config` file."""
+    tasks = parsed.tasks
+    if tasks is None and parsed.config:
+        from lm_eval.config.evaluate_config import EvaluatorConfig
+
+        tasks = EvaluatorConfig.load_yaml_config(parsed.config).get("tasks")
+    if isinstance(tasks, str):
+        tasks = [tasks]
+    return [name.strip() for part in tasks or [] for name in str(part).split(",")]
+
+
+def _refuse_unknown(asked: Sequence[str]) -> None:
+    ours = [name for name in asked if name.startswith(PREFIX) and not name.endswith(".yaml")]
+    known = task_names() if ours else []
+    for name in ours:
+        if not fnmatch.filter(known, name):
+            raise UserError(
+                "looking up --tasks",
+                found=f"no task {name!r}{nearest(name, known)}",
+                expected="one of our tasks, such as emo_bbh_attack",
+                fix="`emo tasks list` shows every group",
+            )

@@ -1,0 +1,313 @@
+"""Run folders: what lm-eval wrote, read back as one score per question and arm.
+
+A run folder holds `results_<date>.json` and one `samples_<task>_<date>.jsonl` per task, directly
+or in a subfolder per model. Sample files are read line by line, never held whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_harness.errors import UserError, quoted
+from emo_harness.prompt_tokens import PromptLimit, PromptTokens
+
+METADATA_KEY = "emo"
+
+
+@dataclass(frozen=True)
+class RunArm:
+    """One arm as the run recorded it.
+
+    Attributes:
+        id: arm id; "control" is the untouched prompt.
+        kind: `control`, `placebo` or `stimulus`.
+        family: the stimulus's family, "control" for control.
+        placebo: kind of placebo, None for the others.
+        text: the stimulus, "" for control.
+        facts: everything else the run recorded (theory, demand, arousal_rank, ...).
+    """
+
+    id: str
+    kind: str
+    family: str
+    placebo: str | None
+    text: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ArmScores:
+    """The scores of one subtask under one metric and filter.
+
+    Attributes:
+        model: short name of the model.
+        results_file: where it was read.
+        task: lm-eval's name of the task.
+        benchmark, subtask, mode, family, placement: as declared and selected.
+        metric, filter: lm-eval's names.
+        primary: whether these are the metric and filter that the benchmark is reported by.
+        limited: whether the run asked only a part of the questions (`--limit`, `--samples`).
+        arms: in the run's order.
+        questions: (n_questions,) lm-eval's `doc_hash` of each question.
+        scores: (n_questions, n_arms) float64, 1.0 is right.
+        unparsed: (n_questions, n_arms) bool, the filter found no answer.
+        truncated: (n_questions, n_arms) bool, the prompt did not fit; None where unknown.
+    """
+
+    model: str
+    results_file: Path
+    task: str
+    benchmark: str
+    subtask: str
+    mode: str
+    family: str
+    placement: str
+    metric: str
+    filter: str
+    primary: bool
+    limited: bool
+    stimuli_sha256: str
+    arms: tuple[RunArm, ...]
+    questions: tuple[str, ...]
+    scores: NDArray[np.float64]
+    unparsed: NDArray[np.bool_]
+    truncated: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True)
+class RunTask:
+    """One of our tasks in one results file, before its samples are read."""
+
+    model: str
+    results_file: Path
+    samples_file: Path
+    task: str
+    record: dict[str, Any]
+    limited: bool
+    limit: PromptLimit | None
+
+    @property
+    def arms(self) -> tuple[RunArm, ...]:
+        return tuple(_arm(raw) for raw in self.record["arms"])
+
+
+def find_tasks(folders: Iterable[Path]) -> list[RunTask]:
+    """Every task of ours in the run folders; of repeated runs of one task, the newest.
+
+    Raises:
+        UserError: a folder is missing, holds no results, none of ours, or results without samples.
+    """
+    newest: dict[tuple[str, str, str], RunTask] = {}
+    for folder in folders:
+        for found in _tasks_of_folder(folder):
+            newest[found.model, found.task, json.dumps(found.record, sort_keys=True)] = found
+    return list(newest.values())
+
+
+def read_scores(run_task: RunTask, count_tokens: bool = True) -> list[ArmScores]:
+    """Read a task's samples: one `ArmScores` per metric and filter.
+
+    Args:
+        count_tokens: look for truncated prompts where the run's tokenizer is at hand.
+
+    Raises:
+        UserError: a broken line, an arm missing from a question, or samples without scores.
+    """
+    tokens = PromptTokens.for_limit(run_task.limit) if count_tokens else None
+    readings: dict[tuple[str, str], _Reading] = {}
+    arm_ids = [arm.id for arm in run_task.arms]
+    for number, sample in _samples(run_task.samples_file):
+        for key in sample:
+            if key.endswith("_by_arm"):
+                slot = (key.removesuffix("_by_arm"), sample["filter"])
+                reading = readings.setdefault(slot, _Reading())
+                reading.add(sample, key, arm_ids, f"{run_task.samples_file.name}, line {number}")
+        if tokens and readings:
+            first = next(iter(readings.values()))
+            if len(first.truncated) < len(first.questions):
+                first.truncated.append(tokens.truncated(sample["arguments"], len(arm_ids)))
+    if not readings:
+        raise UserError(
+            f"reading the samples {run_task.samples_file.name}",
+            found="no scores by arm (was it a --predict_only run?)",
+            expected="samples with <metric>_by_arm",
+            fix="run the task again without --predict_only",
+        )
+    truncated = next(iter(readings.values())).truncated if tokens else None
+    return [_arm_scores(run_task, *slot, reading, truncated) for slot, reading in readings.items()]
+
+
+class _Reading:
+    """What has been read of one metric and filter."""
+
+    def __init__(self) -> None:
+        self.questions: list[str] = []
+        self.scores: list[list[float]] = []
+        self.unparsed: list[list[bool]] = []
+        self.truncated: list[list[bool]] = []
+
+    def add(self, sample: dict[str, Any], key: str, arm_ids: Sequence[str], where: str) -> None:
+        missing = [a for a in arm_ids if a not in sample[key] or a not in sample["unparsed"]]
+        if missing:
+            raise UserError(
+                f"reading the samples {where}",
+                found=f"no score for {quoted(missing)}",
+                expected="a score for every arm of the run",
+                fix="results and samples are not of one run; run the task again",
+            )
+        self.questions.append(sample["doc_hash"])
+        self.scores.append([sample[key][a] for a in arm_ids])
+        self.unparsed.append([bool(sample["unparsed"][a]) for a in arm_ids])
+
+
+def _arm_scores(
+    run_task: RunTask,
+    metric: str,
+    filter_name: str,
+    reading: _Reading,
+    truncated: list[list[bool]] | None,
+) -> ArmScores:
+    record = run_task.record
+    return ArmScores(
+        model=run_task.model,
+        results_file=run_task.results_file,
+        task=run_task.task,
+        benchmark=record["benchmark"],
+        subtask=record["subtask"] or record["benchmark"],
+        mode=record["mode"],
+        family=record["family"],
+        placement=record["placement"],
+        metric=metric,
+        filter=filter_name,
+        primary=(metric, filter_name) == (record["metric"], record["filter"]),
+        limited=run_task.limited,
+        stimuli_sha256=record["stimuli_sha256"],
+        arms=run_task.arms,
+        questions=tuple(reading.questions),
+        scores=np.array(reading.scores, dtype=np.float64),
+        unparsed=np.array(reading.unparsed, dtype=bool),
+        truncated=np.array(truncated, dtype=bool) if truncated else None,
+    )
+
+
+def _tasks_of_folder(folder: Path) -> Iterator[RunTask]:
+    doing = f"reading the run folder {folder}"
+    if not folder.exists():
+        raise UserError(
+            doing,
+            found="no such folder",
+            expected="a folder that lm_eval wrote with --output_path and --log_samples",
+            fix="check the path",
+        )
+    files = [folder] if folder.is_file() else sorted(folder.rglob("results_*.json"))
+    ours, foreign = [], []
+    for path in files:
+        results = _read_results(path)
+        for task, config in results["configs"].items():
+            metadata = config.get("metadata") if isinstance(config, dict) else None
+            record = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+            if isinstance(record, dict) and "arms" in record:
+                ours.append(_run_task(path, results, task, record))
+            else:
+                foreign.append(task)
+    if not files or not ours:
+        raise UserError(
+            doing,
+            found=f"only other tasks ({quoted(foreign, 3)})" if foreign else "no results_*.json",
+            expected="results of a task of ours, such as emo_bbh_attack",
+            fix="run `lm_eval --tasks emo_bbh_attack ... --log_samples --output_path "
+            f"{folder}` first",
+        )
+    yield from sorted(ours, key=lambda t: t.results_file.name)
+
+
+def _run_task(path: Path, results: dict[str, Any], task: str, record: dict[str, Any]) -> RunTask:
+    date = path.stem.removeprefix("results_")
+    samples = path.with_name(f"samples_{task}_{date}.jsonl")
+    if not samples.is_file():
+        raise UserError(
+            f"reading the run of {task} in {path.parent}",
+            found=f"{path.name} without {samples.name}",
+            expected="one samples file per task beside the results",
+            fix="run lm_eval with --log_samples",
+        )
+    counts = results.get("n-samples", {}).get(task, {})
+    config = results.get("config", {})
+    return RunTask(
+        model=_model_name(results),
+        results_file=path,
+        samples_file=samples,
+        task=task,
+        record=record,
+        limited=counts.get("effective") != counts.get("original"),
+        limit=PromptLimit.of_run(config, results.get("max_length")),
+    )
+
+
+def _model_name(results: dict[str, Any]) -> str:
+    """The model's hub id; a local folder's own name."""
+    name = str(results.get("model_name") or results.get("config", {}).get("model") or "unknown")
+    return Path(name).name if name.startswith((".", "/", "~")) or name.count("/") > 1 else name
+
+
+def _read_results(path: Path) -> dict[str, Any]:
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(results.get("configs"), dict):
+            raise ValueError("no `configs`")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"reading the results {path}",
+            found=f"{error}",
+            expected="the JSON file that lm_eval writes",
+            fix="remove the file or run again",
+        ) from error
+    return results
+
+
+def _samples(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    n_lines = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            n_lines += 1
+            try:
+                sample = json.loads(line.decode("utf-8"))
+                if not isinstance(sample, dict) or "filter" not in sample:
+                    raise ValueError("no sample of lm_eval's")
+            except ValueError as error:
+                torn = "" if line.endswith(b"\n") else " (a torn last line: was the run killed?)"
+                raise UserError(
+                    f"reading the samples {path.name}, line {number}",
+                    found=f"{str(error)[:80]}{torn}",
+                    expected="one JSON object per line",
+                    fix="run the task again; answers kept by --use_cache are not asked twice",
+                ) from error
+            yield number, sample
+    if n_lines == 0:
+        raise UserError(
+            f"reading the samples {path.name}",
+            found="an empty file",
+            expected="one line per question",
+            fix="run the task again",
+        )
+
+
+def _arm(raw: dict[str, Any]) -> RunArm:
+    known = ("id", "kind", "family", "placebo", "text")
+    return RunArm(
+        id=raw["id"],
+        kind=raw["kind"],
+        family=raw.get("family", raw["kind"]),
+        placebo=raw.get("placebo"),
+        text=raw.get("text", ""),
+        facts={k: v for k, v in raw.items() if k not in known},
+    )
