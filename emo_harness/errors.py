@@ -43,8 +43,9 @@ class UserError(Exception):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return " (nearest: 'x')" for the known word most like `word`, or "" if none is close."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" (nearest: {close[0]!r})" if close else ""
+    likeness = {k: difflib.SequenceMatcher(None, k, word).ratio() for k in sorted(known)}
+    best = max(likeness, key=likeness.__getitem__, default="")
+    return f" (nearest: {best!r})" if likeness.get(best, 0) >= 0.5 else ""
 
 
 def quoted(words: Iterable[str], limit: int = 8) -> str:

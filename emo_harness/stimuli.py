@@ -111,7 +111,6 @@ def content_hash(stimuli: Iterable[Stimulus]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-@cache
 def load_set(name_or_path: str | Path) -> StimulusSet:
     """Load a shipped set by name ("attack") or a file in the same format.
 
@@ -119,7 +118,7 @@ def load_set(name_or_path: str | Path) -> StimulusSet:
         UserError: the file is missing, too large, not UTF-8, not YAML, or breaks the format.
     """
     if str(name_or_path) in SHIPPED_SETS:
-        return _read_set(resource(f"templates/stimuli/{name_or_path}.yaml"))
+        return _shipped(str(name_or_path))
     path = Path(name_or_path)
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
@@ -130,6 +129,11 @@ def load_set(name_or_path: str | Path) -> StimulusSet:
             fix="name a set or a file; docs/stimulus-sets.md shows the format",
         )
     return _read_set(path)
+
+
+@cache
+def _shipped(name: str) -> StimulusSet:
+    return _read_set(resource(f"templates/stimuli/{name}.yaml"))
 
 
 def combine(stimuli: Sequence[Stimulus]) -> Stimulus:

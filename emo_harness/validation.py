@@ -31,7 +31,8 @@ def validated(model: type[Model], raw: object, doing: str, fix: str) -> Model:
 
 
 def _told(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
-    first = error.errors()[0]
+    # A misspelt key is both unknown and missing; only the first helps.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     known = list(model.model_fields)
     if first["type"] == "extra_forbidden":

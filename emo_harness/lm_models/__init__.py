@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from emo_harness.resources import PACKAGE
+
+WEIGHTS = PACKAGE / "demo" / "weights" / "emo-demo-lm"
+
 # The same names are declared as `lm_eval.models` entry points in pyproject.toml, which lm-eval
 # reads from its first release with plugins on.
 MODELS = {"emo-demo": "emo_harness.lm_models.embedded:EmbeddedLM"}

@@ -6,9 +6,7 @@ from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
-from emo_harness.resources import PACKAGE
-
-WEIGHTS = PACKAGE / "demo" / "weights" / "emo-demo-lm"
+from emo_harness.lm_models import WEIGHTS
 
 
 class EmbeddedLM(HFLM):
@@ -16,7 +14,3 @@ class EmbeddedLM(HFLM):
 
     def __init__(self, pretrained: str | None = None, **kwargs: Any) -> None:
         super().__init__(pretrained=pretrained or str(WEIGHTS), **kwargs)
-
-    def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes of the model into its results, and where the weights lie."""
-        return {**super().get_model_info(), "pretrained": str(WEIGHTS)}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_harness.errors import UserError, nearest
-from emo_harness.lm_models import register_models
+from emo_harness.lm_models import WEIGHTS, register_models
 from emo_harness.lm_tasks.expand import task_names, write_expanded
 
 OVERLAY = "emo_harness"
@@ -37,6 +37,9 @@ def run(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="emo")
     Run.create(parser.add_subparsers())
     parsed = parser.parse_args(["run", *arguments])
+    if parsed.model == "emo-demo":
+        # Named in full, so that lm-eval records which model it was.
+        parsed.model_args = {"pretrained": str(WEIGHTS), **(parsed.model_args or {})}
     asked = _asked_tasks(parsed)
     _refuse_unknown(asked)
     only_ours = bool(asked) and all(name.startswith(PREFIX) for name in asked)

@@ -1,0 +1,94 @@
+"""What the tests share: no network, the published data where it is at hand, a scripted model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _no_data_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EMO_HARNESS_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def bbh_folder() -> Path:
+    folder = SHARED / "data" / "bbh" / "bbh"
+    if not folder.is_dir():
+        pytest.skip("published BBH data not at hand (../shared/data/bbh)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stories_model() -> Path:
+    folder = SHARED / "models" / "stories260K"
+    if not folder.is_dir():
+        pytest.skip("real model not at hand (../shared/models/stories260K)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """BBH mini's questions as files in the published format, all 27 subtasks."""
+    from emo_harness.benchmarks import bbh_mini
+    from emo_harness.lm_tasks.expand import declarations
+
+    folder = tmp_path_factory.mktemp("published") / "bbh"
+    folder.mkdir()
+    subtasks = next(d for d in declarations() if d["benchmark"] == "bbh")["subtasks"]
+    for subtask in subtasks:
+        rows = bbh_mini.questions(subtask).rows
+        (folder / f"{subtask}.json").write_text(json.dumps({"examples": rows}), encoding="utf-8")
+    return folder
+
+
+@cache
+def expanded_texts() -> dict[str, str]:
+    from emo_harness.lm_tasks.expand import expanded
+
+    return {Path(path).stem: text for path, text in expanded()}
+
+
+def build_task(name: str, **emo: Any) -> Any:
+    """Build one of our tasks as lm-eval's factory would, from its expanded YAML."""
+    import yaml
+
+    from emo_harness.lm_tasks import EmotionTask
+
+    config = yaml.safe_load(expanded_texts()[name].split("\n", 1)[1])
+    config["metadata"] = {**config["metadata"], "pretrained": "some/model", "emo": emo}
+    return EmotionTask(config=config)
+
+
+def scripted_model(answer: Callable[[str], str]) -> Any:
+    """An lm-eval model whose answer is a function of the prompt."""
+    from lm_eval.api.model import LM
+
+    class ScriptedLM(LM):
+        def generate_until(self, requests: Sequence[Any]) -> list[str]:
+            return [answer(request.args[0]) for request in requests]
+
+        def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+            scored = []
+            for request in requests:
+                prompt, option = request.args
+                chosen = option.strip() == answer(prompt).strip()
+                scored.append((-1.0 if chosen else -2.0, chosen))
+            return scored
+
+        def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
+            raise AssertionError("not asked for")
+
+    return ScriptedLM()

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emo_harness.errors import UserError
+from emo_harness.lm_tasks.arms import arms_of
+from emo_harness.lm_tasks.options import read_options
+
+
+def ids(family: str, **emo: Any) -> list[str]:
+    return [arm.id for arm in arms_of(family, read_options({"emo": emo}), f"emo_bbh_{family}")]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({"emo": {"placment": "prefix"}}, "'placment' (nearest: 'placement')"),
+        ({"emo": {"placement": "sufix"}}, "placement = 'sufix'"),
+        ({"emo": {"stimuli": 3}}, "stimuli"),
+        ({"emo": {"questions": 0}}, "questions = 0"),
+        ({"emo": "ea01"}, "emo = 'ea01'"),
+        ({"stimuli": ["ea01"]}, "stimuli at the top level"),
+        ({"placement": "prefix", "emo": {}}, "placement at the top level"),
+    ],
+)
+def test_bad_options_are_told(metadata: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError) as raised:
+        read_options(metadata)
+    assert told in raised.value.found
+
+
+def test_what_lm_eval_mixes_in_is_left_alone() -> None:
+    assert read_options({"version": 1, "pretrained": "x", "dtype": "float32"}) == read_options(None)
+
+
+def test_placebos_by_number_by_name_and_shuffled() -> None:
+    assert ids("attack", stimuli="ea01", placebos=2) == [
+        "control", "neutral-12", "neutral-25", "self-check", "ea01",
+    ]  # fmt: skip
+    assert ids("attack", stimuli="ea01", placebos=0) == ["control", "ea01"]
+    assert ids("attack", stimuli=["ea01", "ea02"], placebos=["neutral-5", "shuffled"]) == [
+        "control", "neutral-5", "shuffled:ea01", "shuffled:ea02", "ea01", "ea02",
+    ]  # fmt: skip
+    assert "shuffled:ea01" in ids("attack", stimuli=["shuffled:ea01", "ea01"])
+
+
+@pytest.mark.parametrize(
+    ("family", "emo", "told"),
+    [
+        ("attack", {"placebos": 5}, "placebos = 5"),
+        ("attack", {"placebos": -1}, "placebos = -1"),
+        ("attack", {"placebos": ["ea01"]}, "not a placebo"),
+        ("attack", {"stimuli": ["ea01", "ep02"]}, "several families"),
+        ("attack", {"stimuli": "prompt"}, "family prompt"),
+        ("attack", {"stimuli": [], "placebos": 0}, "no stimulus and no placebo"),
+        ("attack", {"stimuli": ["ea1"]}, "nearest: 'ea01'"),
+    ],
+)
+def test_bad_arms_are_told(family: str, emo: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError) as raised:
+        ids(family, **emo)
+    assert told in raised.value.found
+
+
+def test_own_family_may_be_asked_under_any_task(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("name: own\nfamily: tone\nstimuli: [{id: t1, text: Hurry up.}]\n")
+    assert ids("attack", stimuli=str(path))[-1] == "t1"
+    assert ids("prompt", stimuli="Hurry up now.")[-1].startswith("own-")
+    assert ids("prompt", stimuli=["ep02", "ep02+ep07"])[-2:] == ["ep02", "ep02+ep07"]
