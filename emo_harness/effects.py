@@ -38,9 +38,7 @@ class Gain:
     method: str
 
 
-def paired_gain(
-    arm: NDArray[np.float64], base: NDArray[np.float64], level: float = LEVEL
-) -> Gain:
+def paired_gain(arm: NDArray[np.float64], base: NDArray[np.float64], level: float = LEVEL) -> Gain:
     """Mean of `arm - base` over questions, with an interval.
 
     Args:

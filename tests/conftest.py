@@ -92,3 +92,49 @@ def scripted_model(answer: Callable[[str], str]) -> Any:
             raise AssertionError("not asked for")
 
     return ScriptedLM()
+
+
+def write_run(
+    folder: Path, tasks: Sequence[Any], answer: Callable[[str], str], **kwargs: Any
+) -> Path:
+    """Run tasks with the scripted model and let lm-eval itself write the run folder."""
+    from lm_eval import simple_evaluate
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.tasks import TaskManager
+
+    tracker = EvaluationTracker(output_path=str(folder))
+    results = simple_evaluate(
+        scripted_model(answer),
+        tasks=list(tasks),
+        task_manager=TaskManager(include_defaults=False),
+        bootstrap_iters=0,
+        evaluation_tracker=tracker,
+        model_args="pretrained=org/scripted",
+        **kwargs,
+    )
+    samples = results.pop("samples")
+    tracker.save_results_aggregated(results=results, samples=samples)
+    for name, rows in samples.items():
+        tracker.save_results_samples(task_name=name, samples=rows)
+    return folder
+
+
+def answers_mini(prompt: str) -> str:
+    """Right on boolean_expressions' and navigate's mini questions, wrong under ea01."""
+    from emo_harness.benchmarks import bbh_mini
+
+    rows = [r for s in ("boolean_expressions", "navigate") for r in bbh_mini.questions(s).rows]
+    right = next(r["target"] for r in rows if f"Q: {r['input']}\n" in prompt)
+    flipped = {"True": "False", "False": "True", "Yes": "No", "No": "Yes"}[right]
+    if "Bob is dead" in prompt:
+        return "mumble"
+    return flipped if "Your friend Bob is sick." in prompt else right
+
+
+@pytest.fixture(scope="session")
+def mini_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of two subtasks: control 100%, ea01 0%, ea02 unparsed, ea03 100%."""
+    emo = {"stimuli": ["ea01", "ea02", "ea03"]}
+    names = ("boolean_expressions", "navigate")
+    tasks = [build_task(f"emo_bbh_mini_attack_{name}", **emo) for name in names]
+    return write_run(tmp_path_factory.mktemp("run"), tasks, answers_mini)

@@ -75,7 +75,9 @@ def test_gain_from_counts_equals_gain_from_scores(n: int, data: st.DataObject) -
     assert binary_gain(n, gained, lost) == paired_gain(arm, base)
 
 
-@pytest.mark.parametrize(("n", "p_gain", "p_loss"), [(30, 0.03, 0.03), (200, 0.0, 0.07), (200, 0.1, 0.2)])
+@pytest.mark.parametrize(
+    ("n", "p_gain", "p_loss"), [(30, 0.03, 0.03), (200, 0.0, 0.07), (200, 0.1, 0.2)]
+)
 def test_interval_covers_the_truth_at_least_93_percent_of_the_time(
     n: int, p_gain: float, p_loss: float
 ) -> None:

@@ -104,19 +104,21 @@ def read_published(folder: Path, subtask: str) -> Questions:
         raise UserError(doing, found=f"{error}", expected="UTF-8 JSON", fix=fix) from error
     examples = parsed.get("examples") if isinstance(parsed, dict) else None
     if not isinstance(examples, list) or not examples:
-        raise UserError(
-            doing, found="no list `examples`", expected='{"examples": [...]}', fix=fix
-        )
+        raise UserError(doing, found="no list `examples`", expected='{"examples": [...]}', fix=fix)
     rows = []
     for number, example in enumerate(examples):
-        pair = [example.get(k) for k in ("input", "target")] if isinstance(example, dict) else []
-        if len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+        text, target = (
+            (example.get("input"), example.get("target"))
+            if isinstance(example, dict)
+            else (None, None)
+        )
+        if not isinstance(text, str) or not isinstance(target, str):
             raise UserError(
                 f"{doing}, example {number}",
                 found=repr(example)[:60],
                 expected='{"input": "...", "target": "..."}',
                 fix=fix,
             )
-        rows.append({"input": pair[0], "target": pair[1]})
+        rows.append({"input": text, "target": target})
     place = f"{folder.name}/{path.name}"
     return Questions(Source("folder", place, hashlib.sha256(raw).hexdigest()), rows)

@@ -27,7 +27,11 @@ class Arm:
         if self.stimulus is None:
             return {"id": self.id, "kind": self.kind}
         kept = self.stimulus.model_dump(exclude={"default", "source", "confidence"})
-        return {"id": self.id, "kind": self.kind, **{k: v for k, v in kept.items() if v is not None}}
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            **{k: v for k, v in kept.items() if v is not None},
+        }
 
 
 CONTROL = Arm(CONTROL_ID, "control")
@@ -67,7 +71,9 @@ def arms_of(family: str, options: EmoOptions, task: str) -> tuple[Arm, ...]:
     )
 
 
-def _placebos(wanted: int | str | list[str] | None, emotional: Sequence[Stimulus]) -> tuple[Stimulus, ...]:
+def _placebos(
+    wanted: int | str | list[str] | None, emotional: Sequence[Stimulus]
+) -> tuple[Stimulus, ...]:
     shipped = load_set("placebo").default_stimuli
     neutral = [s for s in shipped if s.placebo == "neutral"]
     if wanted is None:

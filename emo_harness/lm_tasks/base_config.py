@@ -1,4 +1,4 @@
-"""The configuration that a task of ours starts from: its upstream task's, unchanged but for mode."""
+"""The configuration that a task of ours starts from: its upstream task's."""
 
 from __future__ import annotations
 

@@ -79,12 +79,12 @@ class EmotionTask(ConfigurableTask):
             raise UserError(
                 f"building the requests of {self.config.task}",
                 found="--cache_requests",
-                expected="no request cache: its key ignores the arms, so it would serve old prompts",
-                fix="leave the flag out; --use_cache FILE caches answers safely, one file per model",
+                expected="no request cache, whose key ignores the arms: it would serve old prompts",
+                fix="leave the flag out; --use_cache FILE keeps answers, one file per model",
             )
         super().build_all_requests(**kwargs)
 
-    def fewshot_context(self, doc: dict, num_fewshot: int, **kwargs: Any) -> list[Any]:
+    def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, **kwargs: Any) -> list[Any]:
         """One rendered prompt per arm; the worked examples are drawn once and shared."""
         rng = getattr(getattr(self, "sampler", None), "rnd", None)
         drawn_from = rng.getstate() if rng else None
@@ -96,7 +96,9 @@ class EmotionTask(ConfigurableTask):
                 contexts.append(self._render(arm, doc, num_fewshot, **kwargs))
         return contexts
 
-    def construct_requests(self, doc: dict, ctx: list[Any], **kwargs: Any) -> list[Instance]:
+    def construct_requests(
+        self, doc: dict[str, Any], ctx: list[Any], **kwargs: Any
+    ) -> list[Instance]:
         """The requests of every arm, control first, numbered through."""
         requests: list[Instance] = []
         for context in ctx:
@@ -106,7 +108,7 @@ class EmotionTask(ConfigurableTask):
             request.idx = index
         return requests
 
-    def process_results(self, doc: dict, results: Sequence[Any]) -> dict[str, Any]:
+    def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Score each arm with the base task's own scoring, then compare the arms."""
         if "bypass" in self._metric_fn_list:
             return {"bypass": None}
@@ -125,7 +127,7 @@ class EmotionTask(ConfigurableTask):
         }
         return reported
 
-    def aggregation(self) -> dict[str, Callable]:
+    def aggregation(self) -> dict[str, Callable[..., Any]]:
         if "bypass" in self._metric_fn_list:
             return super().aggregation()
         return {name: share if kind == "by_arm" else mean for name, kind in self._reported()}
@@ -167,7 +169,7 @@ class EmotionTask(ConfigurableTask):
         question = self._upstream_templates[1]
         return "{{" + question + "}}" if question in self.features else question
 
-    def _render(self, arm: Arm, doc: dict, num_fewshot: int, **kwargs: Any) -> Any:
+    def _render(self, arm: Arm, doc: dict[str, Any], num_fewshot: int, **kwargs: Any) -> Any:
         render = super().fewshot_context
         if self.options.placement == "system" and not kwargs.get("apply_chat_template"):
             raise UserError(
@@ -241,7 +243,9 @@ class EmotionTask(ConfigurableTask):
         }
 
 
-def _with_prefix(chat_template: Callable, text: str, messages: list, **kwargs: Any) -> str:
+def _with_prefix(
+    chat_template: Callable[..., str], text: str, messages: list[dict[str, str]], **kwargs: Any
+) -> str:
     return chat_template(placement.prefix_messages(messages, text), **kwargs)
 
 
@@ -249,5 +253,3 @@ def _filter_fallbacks(filter_list: Sequence[Mapping[str, Any]] | None) -> frozen
     """What the task's filters return where they find no answer."""
     steps = [step for chain in filter_list or [] for step in chain["filter"]]
     return frozenset({"[invalid]", *(s["fallback"] for s in steps if s.get("fallback"))})
-
-

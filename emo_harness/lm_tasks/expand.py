@@ -83,7 +83,8 @@ def _expand_one(
     subtasks = _subtasks(declared, facts)
     folder = f"{declared['benchmark']}/{mode}/{family}"
     metadata = {"version": declared["version"]}
-    for subtask in subtasks or [None]:
+    leaves: list[str | None] = [*subtasks] or [None]
+    for subtask in leaves:
         name = f"{group}_{subtask}" if subtask else group
         upstream = facts.get("upstream", "").format(subtask=subtask) or None
         yield (

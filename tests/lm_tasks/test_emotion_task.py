@@ -30,7 +30,14 @@ def prompts(task: Any, **rendering: Any) -> dict[str, str]:
 def test_default_arms_of_attack_are_28_with_control_first() -> None:
     ids = [arm.id for arm in mini().arms]
     assert len(ids) == 28
-    assert ids[:6] == ["control", "neutral-12", "neutral-25", "neutral-5", "neutral-50", "self-check"]
+    assert ids[:6] == [
+        "control",
+        "neutral-12",
+        "neutral-25",
+        "neutral-5",
+        "neutral-50",
+        "self-check",
+    ]
     assert ids[6:] == [f"ea{i:02}" for i in range(1, 23)]
 
 

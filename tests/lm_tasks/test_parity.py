@@ -17,7 +17,10 @@ from emo_harness.lm_tasks.expand import declarations
 from tests.conftest import build_task
 
 SUBTASKS = next(d for d in declarations() if d["benchmark"] == "bbh")["subtasks"]
-UPSTREAM = {"zeroshot": ("zeroshot", "emo_bbh_attack"), "cot": ("cot_fewshot", "emo_bbh_cot_attack")}
+UPSTREAM = {
+    "zeroshot": ("zeroshot", "emo_bbh_attack"),
+    "cot": ("cot_fewshot", "emo_bbh_cot_attack"),
+}
 MC_SUBTASKS = [
     s
     for s in SUBTASKS

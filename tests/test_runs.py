@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emo_harness.errors import UserError
+from emo_harness.runs import find_tasks, read_scores
+from tests.conftest import answers_mini, build_task, write_run
+
+
+def copy(run: Path, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A copy of a run to break: (folder, results file, one samples file)."""
+    folder = tmp_path / "copy"
+    shutil.copytree(run, folder)
+    return folder, next(folder.rglob("results_*.json")), next(folder.rglob("samples_*navigate*"))
+
+
+def read_all(folder: Path) -> list:
+    return [scores for task in find_tasks([folder]) for scores in read_scores(task)]
+
+
+def test_a_run_is_read_back_as_it_was_scored(mini_run: Path) -> None:
+    scores = read_all(mini_run)
+    assert {(s.subtask, s.filter) for s in scores} == {
+        (subtask, name)
+        for subtask in ("boolean_expressions", "navigate")
+        for name in ("strict-match", "flexible-extract")
+    }
+    for s in scores:
+        ids = [arm.id for arm in s.arms]
+        assert s.scores.shape == s.unparsed.shape == (3, len(ids)) == (3, 9)
+        assert s.benchmark == "bbh_mini" and s.metric == "exact_match" and not s.limited
+        assert s.primary == (s.filter == "flexible-extract")
+        by_arm = dict(zip(ids, s.scores.mean(axis=0), strict=True))
+        assert by_arm["control"] == by_arm["ea03"] == 1 and by_arm["ea01"] == by_arm["ea02"] == 0
+        assert s.unparsed[:, ids.index("ea02")].all() == (s.filter == "flexible-extract")
+        assert s.truncated is None
+
+
+def test_limited_runs_are_known(tmp_path: Path) -> None:
+    task = build_task("emo_bbh_mini_attack_navigate", stimuli="ea01")
+    (one, _) = read_all(write_run(tmp_path, [task], answers_mini, limit=2))
+    assert one.limited and len(one.questions) == 2
+
+
+def test_the_newest_of_repeated_runs_counts_once(mini_run: Path, tmp_path: Path) -> None:
+    folder, results, _ = copy(mini_run, tmp_path)
+    date = results.stem.removeprefix("results_")
+    newer = date[:-1] + "z"
+    for path in list(results.parent.iterdir()):
+        shutil.copy(path, path.with_name(path.name.replace(date, newer)))
+    tasks = find_tasks([folder])
+    assert len(tasks) == 2 and all(newer in t.results_file.name for t in tasks)
+
+
+def test_a_results_file_itself_may_be_named(mini_run: Path) -> None:
+    assert len(find_tasks([next(mini_run.rglob("results_*.json"))])) == 2
+
+
+def torn(results: Path, samples: Path) -> None:
+    samples.write_bytes(samples.read_bytes()[:-40])
+
+
+def empty(results: Path, samples: Path) -> None:
+    samples.write_bytes(b"")
+
+
+def missing(results: Path, samples: Path) -> None:
+    samples.unlink()
+
+
+def broken_results(results: Path, samples: Path) -> None:
+    results.write_text("{")
+
+
+def no_results(results: Path, samples: Path) -> None:
+    results.unlink()
+
+
+def other_samples(results: Path, samples: Path) -> None:
+    samples.write_text('{"some": "json"}\n')
+
+
+def an_arm_short(results: Path, samples: Path) -> None:
+    lines = [json.loads(line) for line in samples.read_text().splitlines()]
+    del lines[1]["exact_match_by_arm"]["ea02"]
+    samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def plain_lm_eval(results: Path, samples: Path) -> None:
+    content = json.loads(results.read_text())
+    for config in content["configs"].values():
+        del config["metadata"]["emo"]
+    results.write_text(json.dumps(content))
+
+
+def predict_only(results: Path, samples: Path) -> None:
+    lines = [json.loads(line) for line in samples.read_text().splitlines()]
+    for line in lines:
+        del line["exact_match_by_arm"]
+    samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (torn, "a torn last line"),
+        (empty, "an empty file"),
+        (missing, "without samples_"),
+        (broken_results, "Expecting"),
+        (no_results, "no results_*.json"),
+        (other_samples, "no sample of lm_eval's"),
+        (an_arm_short, "no score for ea02"),
+        (plain_lm_eval, "only other tasks"),
+        (predict_only, "no scores by arm"),
+    ],
+)
+def test_damaged_runs_are_told(mini_run: Path, tmp_path: Path, damage: object, told: str) -> None:
+    folder, results, samples = copy(mini_run, tmp_path)
+    damage(results, samples)  # type: ignore[operator]
+    with pytest.raises(UserError) as raised:
+        read_all(folder)
+    assert told in raised.value.found
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        find_tasks([tmp_path / "nowhere"])
+
+
+def test_scores_are_floats_and_flags_are_bool(mini_run: Path) -> None:
+    for s in read_all(mini_run):
+        assert s.scores.dtype == np.float64 and s.unparsed.dtype == bool
