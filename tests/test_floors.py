@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "emo_harness"
 FLOORS = [
     {"errors"},
-    {"resources", "validation"},
+    {"resources", "validation", "extras"},
     {"stimuli", "placement", "prompt_tokens"},
     {"effects", "runs", "benchmarks"},
     {"lm_models"},
