@@ -54,6 +54,8 @@ class ArmScores:
         metric, filter: lm-eval's names.
         primary: whether these are the metric and filter that the benchmark is reported by.
         limited: whether the run asked only a part of the questions (`--limit`, `--samples`).
+        settings: how the model was run, "name=value" by name: model arguments, generation
+            arguments, system instruction, chat template, number of worked examples.
         arms: in the run's order.
         questions: (n_questions,) lm-eval's `doc_hash` of each question.
         scores: (n_questions, n_arms) float64, 1.0 is right.
@@ -73,6 +75,7 @@ class ArmScores:
     filter: str
     primary: bool
     limited: bool
+    settings: dict[str, str]
     stimuli_sha256: str
     arms: tuple[RunArm, ...]
     questions: tuple[str, ...]
@@ -91,6 +94,7 @@ class RunTask:
     task: str
     record: dict[str, Any]
     limited: bool
+    settings: dict[str, str]
     limit: PromptLimit | None
 
     @property
@@ -99,15 +103,20 @@ class RunTask:
 
 
 def find_tasks(folders: Iterable[Path]) -> list[RunTask]:
-    """Every task of ours in the run folders; of repeated runs of one task, the newest.
+    """Every task of ours in the run folders.
+
+    A task that was run again with the same model, settings and stimuli counts once: the newest.
 
     Raises:
         UserError: a folder is missing, holds no results, none of ours, or results without samples.
     """
-    newest: dict[tuple[str, str, str], RunTask] = {}
-    for folder in folders:
-        for found in _tasks_of_folder(folder):
-            newest[found.model, found.task, json.dumps(found.record, sort_keys=True)] = found
+    found = [task for folder in folders for task in _tasks_of_folder(folder)]
+    newest: dict[tuple[str, ...], RunTask] = {}
+    for task in sorted(found, key=lambda t: t.results_file.name):
+        record = task.record
+        settings = json.dumps(task.settings, sort_keys=True)
+        key = (task.model, settings, task.task, record["placement"], record["stimuli_sha256"])
+        newest[key] = task
     return list(newest.values())
 
 
@@ -188,6 +197,7 @@ def _arm_scores(
         filter=filter_name,
         primary=(metric, filter_name) == (record["metric"], record["filter"]),
         limited=run_task.limited,
+        settings=run_task.settings,
         stimuli_sha256=record["stimuli_sha256"],
         arms=run_task.arms,
         questions=tuple(reading.questions),
@@ -247,8 +257,26 @@ def _run_task(path: Path, results: dict[str, Any], task: str, record: dict[str, 
         task=task,
         record=record,
         limited=counts.get("effective") != counts.get("original"),
+        settings=_settings(results, task),
         limit=PromptLimit.of_run(config, results.get("max_length")),
     )
+
+
+def _settings(results: dict[str, Any], task: str) -> dict[str, str]:
+    """How the model was run, as far as it changes answers."""
+    config = results.get("config", {})
+    model_args = config.get("model_args")
+    named = {
+        **(model_args if isinstance(model_args, dict) else {"model_args": model_args}),
+        **(config.get("gen_kwargs") or {}),
+        "revision": config.get("model_sha") or config.get("model_revision"),
+        "dtype": config.get("model_dtype"),
+        "num_fewshot": results.get("n-shot", {}).get(task),
+        "system_instruction": results.get("system_instruction"),
+        "chat_template": (results.get("chat_template_sha") or "")[:12] or None,
+        "fewshot_as_multiturn": results.get("fewshot_as_multiturn"),
+    }
+    return {key: str(value) for key, value in named.items() if value not in (None, "")}
 
 
 def _model_name(results: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ class EffectRow:
             "(mean)" of the neutral ones for a family.
         length: of the stimulus, in `length_unit` (tokens of the run's tokenizer, else words).
         limited: the run asked a part of the questions; not for reporting.
+        settings: how the model was run, JSON.
+        stimuli_sha256: content hash of all arms' stimuli.
     """
 
     model: str
@@ -66,6 +69,8 @@ class EffectRow:
     length_unit: str
     limited: bool
     text: str
+    settings: str
+    stimuli_sha256: str
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ def effect_rows(
             item.family,
             item.placement,
             item.stimuli_sha256,
+            json.dumps(item.settings, sort_keys=True),
             item.metric,
             item.filter,
         )
@@ -219,6 +225,8 @@ def _row(
         length_unit=lengths.unit,
         limited=block.limited,
         text=arms[members[0]].text if single else "",
+        settings=json.dumps(head.settings, sort_keys=True),
+        stimuli_sha256=head.stimuli_sha256,
     )
 
 

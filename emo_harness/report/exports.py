@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import tempfile
@@ -71,9 +72,12 @@ COLUMNS = (
 
 
 def reported_tables(rows: Sequence[EffectRow]) -> list[tuple[str, list[EffectRow]]]:
-    """(title, rows) per model, benchmark, mode, placement and set of families."""
-    tables: dict[str, list[EffectRow]] = {}
-    scopes: dict[str, str] = {}
+    """(title, rows) per model, benchmark, mode, placement, settings and set of arms.
+
+    Each table has its benchmark's subtasks together. Titles tell settings only where two tables
+    would else have the same title.
+    """
+    tables: dict[tuple[str, str, str], list[EffectRow]] = {}
     for row in rows:
         if not row.primary:
             continue
@@ -81,10 +85,29 @@ def reported_tables(rows: Sequence[EffectRow]) -> list[tuple[str, list[EffectRow
             f"{row.model}: {row.benchmark} {row.mode}, placement {row.placement} "
             f"({row.metric}, {row.filter})"
         )
-        # The first block of a group holds all its subtasks together.
-        if row.subtask == scopes.setdefault(title, row.subtask):
-            tables.setdefault(title, []).append(row)
-    return list(tables.items())
+        shown = tables.setdefault((title, row.settings, row.stimuli_sha256), [])
+        # The first rows of a group are those of all its subtasks together.
+        if not shown or row.subtask == shown[0].subtask:
+            shown.append(row)
+    keys = list(tables)
+    return [(f"{key[0]}{_told_apart(key, keys)}", shown) for key, shown in tables.items()]
+
+
+def _told_apart(key: tuple[str, str, str], keys: Sequence[tuple[str, str, str]]) -> str:
+    """What tells a table from others of the same title: differing settings, or its stimuli."""
+    title, own, stimuli = key
+    others = [k for k in keys if k[0] == title and k != key]
+    if not others:
+        return ""
+    settings = json.loads(own)
+    different = [
+        f"{name}={value}"
+        for name, value in settings.items()
+        if any(json.loads(k[1]).get(name) != value for k in others)
+    ]
+    if any(k[2] != stimuli for k in others):
+        different.append(f"stimuli {stimuli[:8]}")
+    return f" [{', '.join(different) or 'defaults'}]"
 
 
 def cells(row: EffectRow) -> list[str]:

@@ -8,8 +8,9 @@ import pytest
 
 from emo_harness.errors import UserError
 from emo_harness.report import EffectRow, effect_rows, markdown, write_exports
+from emo_harness.report.exports import reported_tables
 from emo_harness.runs import find_tasks, read_scores
-from tests.conftest import build_task, write_run
+from tests.conftest import answers_mini, build_task, write_run
 
 
 def rows_of(folder: Path) -> list[EffectRow]:
@@ -75,3 +76,20 @@ def test_hostile_text_cannot_break_a_markdown_table(tmp_path: Path) -> None:
     rows = rows_of(write_run(tmp_path, [task], lambda prompt: "Yes | <b>"))
     widths = {line.count("|") for line in markdown(rows).splitlines() if line.startswith("|")}
     assert widths == {9}
+
+
+def test_runs_that_differ_in_settings_or_stimuli_are_never_put_together(
+    mini_run: Path, tmp_path: Path
+) -> None:
+    task = build_task("emo_bbh_mini_attack_navigate", stimuli=["ea01"], placebos=1)
+    other_stimuli = write_run(tmp_path / "a", [task], answers_mini)
+    names = ("boolean_expressions", "navigate")
+    emo = {"stimuli": ["ea01", "ea02", "ea03"]}
+    tasks = [build_task(f"emo_bbh_mini_attack_{name}", **emo) for name in names]
+    instructed = write_run(tmp_path / "b", tasks, answers_mini, system_instruction="Hurry.")
+    found = find_tasks([mini_run, other_stimuli, instructed])
+    rows = effect_rows([s for t in found for s in read_scores(t)])
+    tables = dict(reported_tables(rows))
+    assert len(tables) == 3
+    assert sum("system_instruction=Hurry." in title for title in tables) == 1
+    assert sorted(table[0].n_questions for table in tables.values()) == [3, 6, 6]
