@@ -25,6 +25,7 @@ from emo_harness.lm_tasks.arms import Arm, arms_of
 from emo_harness.lm_tasks.base_config import TaskDeclaration, base_config
 from emo_harness.lm_tasks.options import METADATA_KEY, EmoOptions, read_options
 from emo_harness.lm_tasks.scores import QuestionScores, share
+from emo_harness.lm_tasks.templates import compiled_once
 from emo_harness.stimuli import content_hash
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,8 @@ class EmotionTask(ConfigurableTask):
                 expected="no request cache, whose key ignores the arms: it would serve old prompts",
                 fix="leave the flag out; --use_cache FILE keeps answers, one file per model",
             )
-        super().build_all_requests(**kwargs)
+        with compiled_once():
+            super().build_all_requests(**kwargs)
 
     def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, **kwargs: Any) -> list[Any]:
         """One rendered prompt per arm; the worked examples are drawn once and shared."""
@@ -114,7 +116,8 @@ class EmotionTask(ConfigurableTask):
             return {"bypass": None}
         per_arm = len(results) // len(self.arms)
         answers = [results[i * per_arm : (i + 1) * per_arm] for i in range(len(self.arms))]
-        scored = [super(EmotionTask, self).process_results(doc, answer) for answer in answers]
+        with compiled_once():
+            scored = [super(EmotionTask, self).process_results(doc, a) for a in answers]
         reported: dict[str, Any] = {}
         for metric in scored[0]:
             by_arm = {a.id: float(s[metric]) for a, s in zip(self.arms, scored, strict=True)}
