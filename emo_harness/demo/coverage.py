@@ -88,9 +88,7 @@ def coverage(
     return per_arm + per_family
 
 
-def _covered(
-    difference: NDArray[np.int8], true_gain: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def _covered(difference: NDArray[np.int8], true_gain: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(n_arms,) bool from (n_questions, n_arms) differences of one draw."""
     n = len(difference)
     gained, lost = (difference > 0).sum(axis=0), (difference < 0).sum(axis=0)

@@ -137,6 +137,11 @@ def notes(rows: Sequence[EffectRow]) -> list[str]:
             "Where fewer than 10 questions differ from control, the interval is Tango's score "
             "interval; elsewhere Student's t over questions."
         )
+    if any(math.isnan(row.truncated_control_pct) for row in rows):
+        told.append(
+            "Cut is unknown: the run's tokenizer is not at hand here (lengths are in words). If the "
+            "run named a model folder by a relative path, report from the folder it was run in."
+        )
     return told
 
 
