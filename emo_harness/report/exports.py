@@ -139,8 +139,8 @@ def notes(rows: Sequence[EffectRow]) -> list[str]:
         )
     if any(math.isnan(row.truncated_control_pct) for row in rows):
         told.append(
-            "Cut is unknown: the run's tokenizer is not at hand here (lengths are in words). If the "
-            "run named a model folder by a relative path, report from the folder it was run in."
+            "Cut is unknown: the run's tokenizer is not at hand here (lengths are in words). If "
+            "the run named a model folder by a relative path, report from where it was run."
         )
     return told
 
