@@ -208,7 +208,7 @@ class EmotionTask(ConfigurableTask):
         except HUB_ERRORS as error:
             raise UserError(
                 f"loading {self.source.place} from the hub for {self.config.task}",
-                found=f"{type(error).__name__}: {str(error).splitlines()[0][:100]}",
+                found=f"{type(error).__name__}: {' '.join(str(error).split())[:120]}",
                 expected="a reachable hub, or another source of questions",
                 fix="""name a folder of the published files, --metadata '{"emo": {"data_dir": """
                 """"bbh/"}}' or EMO_HARNESS_DATA, or ask the embedded emo_bbh_mini_ tasks""",
