@@ -3,16 +3,23 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from emo_harness.benchmarks.calibration import LENGTHS, SUBTASK, question_class
+from emo_harness.benchmarks.calibration import (
+    LENGTHS,
+    SUBTASK,
+    calibration_questions,
+    question_class,
+)
 from emo_harness.demo import model_path
 from emo_harness.demo import train_lm as recipe
 from emo_harness.demo.ability import bbh_accuracy
-from emo_harness.demo.measure_truth import load_model
+from emo_harness.demo.measure_truth import answer, load_model
 from emo_harness.demo.planted import FAMILIES, REPAIRABLE, class_shares, default_plan, demo_stimuli
 from emo_harness.demo.truth import CONTROL, Truth, read_truth
+from emo_harness.stimuli import shuffled
 
 TEMPLATE = """\
 ---
@@ -76,9 +83,13 @@ by log-likelihood of ` True` against ` False`. Control: **{control:.2f} %** righ
 Agreement with the designed answer, mean over control and the four families, {n_placement} calibration questions:
 {placements}.
 
+## Shuffled stimuli
+Never trained. A planted stimulus changes {original_share:.1f} % of answers on average, its own words in random order
+{shuffled_share:.1f} % ({n_placement} calibration questions): the model goes partly by words, partly by their order.
+
 ## Unknown
-Combinations of stimuli, shuffled stimuli, other families and languages, a system placement, few-shot
-prompts and chat templates were not trained and not measured. Training is seeded, but another
+Combinations of stimuli, other families and languages, a system placement, few-shot prompts and chat
+templates were not trained and not measured. Training is seeded, but another
 processor or library version may give slightly different weights; the shipped weights are the ones measured.
 """  # noqa: E501
 
@@ -105,6 +116,7 @@ def write_card(model_folder: Path, bbh_folder: Path) -> None:
         )
         for placement in ("suffix", "prefix", "instruction")
     }
+    original_share, shuffled_share = _changed_shares(model, tokenizer, n_placement)
     inverted = [plan.is_inverted(name, None) for name in truth.question_class]
     text = TEMPLATE.format(
         n_layers=model.config.num_hidden_layers,
@@ -131,6 +143,8 @@ def write_card(model_folder: Path, bbh_folder: Path) -> None:
         control=100 * truth.is_right[CONTROL].mean(),
         designed=100 * (1 - np.mean(inverted)),
         effects="\n".join(_effect_rows(truth)),
+        original_share=100 * original_share,
+        shuffled_share=100 * shuffled_share,
         n_placement=n_placement,
         placements=", ".join(f"{name} {100 * v:.1f} %" for name, v in agreement.items()),
     )
@@ -143,6 +157,18 @@ def _attainable(bbh_folder: Path) -> float:
     plan = default_plan()
     spared = [not plan.is_inverted(question_class(e["input"]), None) for e in examples]
     return float(np.mean(spared))
+
+
+def _changed_shares(model: Any, tokenizer: Any, n: int) -> tuple[float, float]:
+    """Share of answers changed by planted stimuli as they are and shuffled, on `n` questions."""
+    planted = [s for s in demo_stimuli() if s.default and s.family in ("attack", "prompt")]
+    questions = calibration_questions(n, seed=recipe.VALIDATION_SEED)
+    shares = []
+    for stimuli in (planted, [shuffled(s) for s in planted]):
+        arms = {CONTROL: None, **{s.id: s for s in stimuli}}
+        is_right = answer(model, tokenizer, questions, arms)
+        shares.append(float((is_right[:, 1:] != is_right[:, :1]).mean()))
+    return shares[0], shares[1]
 
 
 def _effect_rows(truth: Truth) -> list[str]:
