@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 LEVEL = 0.95
-# With fewer differing questions than this, t intervals are too narrow and a score interval is used.
+# With fewer questions than this off the most common difference, t intervals are too narrow and a
+# score interval is used.
 MIN_DIFFERING_FOR_T = 10
 
 
@@ -46,9 +47,9 @@ def paired_gain(arm: NDArray[np.float64], base: NDArray[np.float64], level: floa
         base: (n,) float64, scores of the same questions under control (or a placebo).
         level: coverage of the interval.
 
-    The interval is Student's t over questions, mean +- t(n-1) * sd / sqrt(n); with fewer than
-    `MIN_DIFFERING_FOR_T` differing questions it is the score interval of `score_interval`, which
-    is never of zero width.
+    The interval is Student's t over questions, mean +- t(n-1) * sd / sqrt(n). Where fewer than
+    `MIN_DIFFERING_FOR_T` questions are off the most common difference (nearly all equal, or nearly
+    all changed), it is the score interval of `score_interval`, which is never of zero width.
 
     Raises:
         ValueError: the arrays differ in shape or are not one-dimensional.
@@ -66,10 +67,11 @@ def paired_gain(arm: NDArray[np.float64], base: NDArray[np.float64], level: floa
     mean = float(difference.mean()) if n else float("nan")
     if n < 2:
         return Gain(n, n_differing, 100 * mean, float("nan"), float("nan"), "none")
-    if n_differing < MIN_DIFFERING_FOR_T:
+    n_off_mode = n - int(np.unique(difference, return_counts=True)[1].max())
+    if n_off_mode < MIN_DIFFERING_FOR_T:
         low, high = score_interval(difference, level)
         return Gain(n, n_differing, 100 * mean, 100 * low, 100 * high, "score")
-    half = stats.t.ppf((1 + level) / 2, n - 1) * difference.std(ddof=1) / np.sqrt(n)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * difference.std(ddof=1) / np.sqrt(n))
     return Gain(n, n_differing, 100 * mean, 100 * (mean - half), 100 * (mean + half), "t")
 
 
@@ -93,9 +95,9 @@ def score_interval(difference: NDArray[np.float64], level: float = LEVEL) -> tup
 
     For differences in {-1, 0, 1}, b of them gained and c lost, this is Tango's interval (1998,
     Statistics in Medicine 17, 891-908): all d with (b - c - n d)^2 <= z^2 n (2 q + d (1 - d)),
-    where q is the share of lost questions that is most likely if d were true. A fractional
-    difference counts by its absolute value, which keeps the variance on the safe side
-    (E[D^2] <= E|D|).
+    where q is the share of lost questions that is most likely if d were true. Fractional
+    differences (means over stimuli) are taken in units of the largest one seen and count by their
+    absolute value, which keeps the variance on the safe side (E[D^2] <= E|D|).
 
     Args:
         difference: (n,) float64, n >= 1.
@@ -105,20 +107,21 @@ def score_interval(difference: NDArray[np.float64], level: float = LEVEL) -> tup
         (low, high) as shares; never of zero width.
     """
     n = len(difference)
-    gained = float(difference[difference > 0].sum())
-    lost = float(-difference[difference < 0].sum())
-    mean = (gained - lost) / n
+    unit = float(np.abs(difference).max()) or 1.0
+    gained = float(difference[difference > 0].sum()) / unit
+    lost = float(-difference[difference < 0].sum()) / unit
+    mean = min(max((gained - lost) / n, -1.0), 1.0)
     z = stats.norm.ppf((1 + level) / 2)
 
     def excess(delta: float) -> float:
         """Positive where `delta` is incompatible with what was seen, negative where compatible."""
         variance = n * _constrained_variance(gained, lost, n, delta)
-        distance = (gained - lost - n * delta) ** 2
-        if distance == 0:
+        distance = gained - lost - n * delta
+        if abs(distance) <= 1e-9 * n:
             return -1.0
-        return 1.0 if distance > (z**2 + 1) * variance else distance - z**2 * variance
+        return 1.0 if distance**2 > (z**2 + 1) * variance else distance**2 - z**2 * variance
 
-    return _boundary(excess, -1.0, mean), _boundary(excess, 1.0, mean)
+    return unit * _boundary(excess, -1.0, mean), unit * _boundary(excess, 1.0, mean)
 
 
 def _constrained_variance(gained: float, lost: float, n: int, delta: float) -> float:
@@ -136,6 +139,6 @@ def _constrained_variance(gained: float, lost: float, n: int, delta: float) -> f
 
 def _boundary(excess: Callable[[float], float], end: float, mean: float) -> float:
     """Where, from the mean towards `end` of the scale, values cease to be compatible."""
-    if excess(end) <= 0 or mean == end:
+    if excess(end) <= 0:
         return end
     return float(optimize.brentq(excess, end, mean, xtol=1e-12))

@@ -13,6 +13,13 @@ from typing import Any
 
 # lm-eval's Hugging Face models reserve this many tokens where a task names no number.
 DEFAULT_GENERATED_TOKENS = 256
+# The names under which lm-eval takes that number, in its order.
+GENERATED_TOKENS_KEYS = (
+    "max_gen_toks",
+    "max_new_tokens",
+    "max_tokens",
+    "max_completion_tokens",
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ class PromptTokens:
     def _is_cut(self, request: Mapping[str, Any]) -> bool:
         prompt, rest = request["arg_0"], request.get("arg_1")
         if isinstance(rest, Mapping):
-            reserved = int(rest.get("max_gen_toks", DEFAULT_GENERATED_TOKENS))
+            named = [rest[key] for key in GENERATED_TOKENS_KEYS if rest.get(key) is not None]
+            reserved = int(named[0]) if named else DEFAULT_GENERATED_TOKENS
             return self._exceeds(prompt, self._max_length - reserved)
         return self._exceeds(prompt + str(rest or ""), self._max_length + 1)
 

@@ -7,6 +7,7 @@ or in a subfolder per model. Sample files are read line by line, never held whol
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,19 @@ from emo_harness.errors import UserError, quoted
 from emo_harness.prompt_tokens import PromptLimit, PromptTokens
 
 METADATA_KEY = "emo"
+RECORD_SCHEMA = 1
+_RECORD_KEYS = (
+    "benchmark",
+    "subtask",
+    "mode",
+    "family",
+    "metric",
+    "filter",
+    "placement",
+    "stimuli_sha256",
+    "arms",
+)
+_DATE = re.compile(r"_(\d{4}-\d\d-\d\dT[\d.-]+\w?)\.json$")
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,6 @@ class RunArm:
         family: the stimulus's family, "control" for control.
         placebo: kind of placebo, None for the others.
         text: the stimulus, "" for control.
-        facts: everything else the run recorded (theory, demand, arousal_rank, ...).
     """
 
     id: str
@@ -39,7 +52,6 @@ class RunArm:
     family: str
     placebo: str | None
     text: str
-    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,8 +60,6 @@ class ArmScores:
 
     Attributes:
         model: short name of the model.
-        results_file: where it was read.
-        task: lm-eval's name of the task.
         benchmark, subtask, mode, family, placement: as declared and selected.
         metric, filter: lm-eval's names.
         primary: whether these are the metric and filter that the benchmark is reported by.
@@ -64,8 +74,6 @@ class ArmScores:
     """
 
     model: str
-    results_file: Path
-    task: str
     benchmark: str
     subtask: str
     mode: str
@@ -92,7 +100,9 @@ class RunTask:
     results_file: Path
     samples_file: Path
     task: str
+    date: str
     record: dict[str, Any]
+    n_questions: int
     limited: bool
     settings: dict[str, str]
     limit: PromptLimit | None
@@ -105,19 +115,31 @@ class RunTask:
 def find_tasks(folders: Iterable[Path]) -> list[RunTask]:
     """Every task of ours in the run folders.
 
-    A task that was run again with the same model, settings and stimuli counts once: the newest.
+    A task that was run again with the same model, settings and stimuli counts once: the run with
+    the most questions, the newest of equals. `repeated_runs` tells which were left out.
 
     Raises:
         UserError: a folder is missing, holds no results, none of ours, or results without samples.
     """
-    found = [task for folder in folders for task in _tasks_of_folder(folder)]
-    newest: dict[tuple[str, ...], RunTask] = {}
-    for task in sorted(found, key=lambda t: t.results_file.name):
+    return [runs[-1] for runs in _repeats(folders).values()]
+
+
+def repeated_runs(folders: Iterable[Path]) -> list[RunTask]:
+    """The runs that `find_tasks` leaves out because another one asked the same."""
+    return [task for runs in _repeats(folders).values() for task in runs[:-1]]
+
+
+def _repeats(folders: Iterable[Path]) -> dict[tuple[str, ...], list[RunTask]]:
+    """Runs that asked the same, the one that counts last."""
+    files = {path.resolve(): path for folder in folders for path in _results_files(folder)}
+    found = [task for path in files.values() for task in _tasks_of_file(path)]
+    repeats: dict[tuple[str, ...], list[RunTask]] = {}
+    for task in sorted(found, key=lambda t: (t.n_questions, t.date)):
         record = task.record
         settings = json.dumps(task.settings, sort_keys=True)
         key = (task.model, settings, task.task, record["placement"], record["stimuli_sha256"])
-        newest[key] = task
-    return list(newest.values())
+        repeats.setdefault(key, []).append(task)
+    return repeats
 
 
 def read_scores(run_task: RunTask, count_tokens: bool = True) -> list[ArmScores]:
@@ -133,15 +155,21 @@ def read_scores(run_task: RunTask, count_tokens: bool = True) -> list[ArmScores]
     readings: dict[tuple[str, str], _Reading] = {}
     arm_ids = [arm.id for arm in run_task.arms]
     for number, sample in _samples(run_task.samples_file):
-        for key in sample:
-            if key.endswith("_by_arm"):
+        where = f"reading the samples {run_task.samples_file.name}, line {number}"
+        try:
+            for key in [key for key in sample if key.endswith("_by_arm")]:
                 slot = (key.removesuffix("_by_arm"), sample["filter"])
-                reading = readings.setdefault(slot, _Reading())
-                reading.add(sample, key, arm_ids, f"{run_task.samples_file.name}, line {number}")
-        if tokens and readings:
-            first = next(iter(readings.values()))
-            if len(first.truncated) < len(first.questions):
+                readings.setdefault(slot, _Reading()).add(sample, key, arm_ids, where)
+            first = next(iter(readings.values()), None)
+            if tokens and first and len(first.truncated) < len(first.questions):
                 first.truncated.append(tokens.truncated(sample["arguments"], len(arm_ids)))
+        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+            raise UserError(
+                where,
+                found=f"a sample with a missing or odd value ({error!r})",
+                expected="a sample as our tasks log it",
+                fix="run the task again",
+            ) from error
     if not readings:
         raise UserError(
             f"reading the samples {run_task.samples_file.name}",
@@ -149,6 +177,14 @@ def read_scores(run_task: RunTask, count_tokens: bool = True) -> list[ArmScores]
             expected="samples with <metric>_by_arm",
             fix="run the task again without --predict_only",
         )
+    for (metric, filter_name), reading in readings.items():
+        if len(reading.questions) != run_task.n_questions:
+            raise UserError(
+                f"reading the samples {run_task.samples_file.name} ({metric}, {filter_name})",
+                found=f"{len(reading.questions)} questions",
+                expected=f"the {run_task.n_questions} that {run_task.results_file.name} tells of",
+                fix="lines are missing or doubled; run the task again",
+            )
     truncated = next(iter(readings.values())).truncated if tokens else None
     return [_arm_scores(run_task, *slot, reading, truncated) for slot, reading in readings.items()]
 
@@ -157,6 +193,7 @@ class _Reading:
     """What has been read of one metric and filter."""
 
     def __init__(self) -> None:
+        self._doc_ids: set[int] = set()
         self.questions: list[str] = []
         self.scores: list[list[float]] = []
         self.unparsed: list[list[bool]] = []
@@ -166,13 +203,21 @@ class _Reading:
         missing = [a for a in arm_ids if a not in sample[key] or a not in sample["unparsed"]]
         if missing:
             raise UserError(
-                f"reading the samples {where}",
+                where,
                 found=f"no score for {quoted(missing)}",
                 expected="a score for every arm of the run",
                 fix="results and samples are not of one run; run the task again",
             )
+        if sample["doc_id"] in self._doc_ids:
+            raise UserError(
+                where,
+                found=f"question {sample['doc_id']} a second time",
+                expected="every question once per filter",
+                fix="samples of several runs were put into one file; run the task again",
+            )
+        self._doc_ids.add(sample["doc_id"])
         self.questions.append(sample["doc_hash"])
-        self.scores.append([sample[key][a] for a in arm_ids])
+        self.scores.append([float(sample[key][a]) for a in arm_ids])
         self.unparsed.append([bool(sample["unparsed"][a]) for a in arm_ids])
 
 
@@ -186,8 +231,6 @@ def _arm_scores(
     record = run_task.record
     return ArmScores(
         model=run_task.model,
-        results_file=run_task.results_file,
-        task=run_task.task,
         benchmark=record["benchmark"],
         subtask=record["subtask"] or record["benchmark"],
         mode=record["mode"],
@@ -207,7 +250,11 @@ def _arm_scores(
     )
 
 
-def _tasks_of_folder(folder: Path) -> Iterator[RunTask]:
+def _results_files(folder: Path) -> list[Path]:
+    """The results files below a folder; a file named directly is its own.
+
+    With `--output_path x.json` lm-eval writes `x_<date>.json` in place of `results_<date>.json`.
+    """
     doing = f"reading the run folder {folder}"
     if not folder.exists():
         raise UserError(
@@ -216,30 +263,60 @@ def _tasks_of_folder(folder: Path) -> Iterator[RunTask]:
             expected="a folder that lm_eval wrote with --output_path and --log_samples",
             fix="check the path",
         )
-    files = [folder] if folder.is_file() else sorted(folder.rglob("results_*.json"))
-    ours, foreign = [], []
+    if folder.is_file():
+        return [folder]
+    files = [p for p in sorted(folder.rglob("*.json")) if _DATE.search(p.name)]
+    foreign: list[str] = []
     for path in files:
-        results = _read_results(path)
-        for task, config in results["configs"].items():
-            metadata = config.get("metadata") if isinstance(config, dict) else None
-            record = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
-            if isinstance(record, dict) and "arms" in record:
-                ours.append(_run_task(path, results, task, record))
-            else:
-                foreign.append(task)
-    if not files or not ours:
+        records = _records(path)
+        if any(records.values()):
+            return files
+        foreign += records
+    raise UserError(
+        doing,
+        found=f"only other tasks ({quoted(foreign, 3)})" if foreign else "no results_*.json",
+        expected="results of a task of ours, such as emo_bbh_attack",
+        fix=f"run `lm_eval --tasks emo_bbh_attack ... --log_samples --output_path {folder}` first",
+    )
+
+
+def _tasks_of_file(path: Path) -> list[RunTask]:
+    results = _read_results(path)
+    return [
+        _run_task(path, results, task, record) for task, record in _records(path).items() if record
+    ]
+
+
+def _records(path: Path) -> dict[str, dict[str, Any] | None]:
+    """Every task of a results file with what our task recorded; None for others' tasks."""
+    records: dict[str, dict[str, Any] | None] = {}
+    for task, config in _read_results(path)["configs"].items():
+        metadata = config.get("metadata") if isinstance(config, dict) else None
+        record = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+        if isinstance(record, dict) and "arms" in record:
+            records[task] = _checked(record, task, path)
+        else:
+            records[task] = None
+    return records
+
+
+def _checked(record: dict[str, Any], task: str, path: Path) -> dict[str, Any]:
+    missing = [key for key in _RECORD_KEYS if key not in record]
+    odd = record.get("schema") != RECORD_SCHEMA
+    if missing or odd or not all(isinstance(a, dict) and "id" in a for a in record["arms"]):
         raise UserError(
-            doing,
-            found=f"only other tasks ({quoted(foreign, 3)})" if foreign else "no results_*.json",
-            expected="results of a task of ours, such as emo_bbh_attack",
-            fix="run `lm_eval --tasks emo_bbh_attack ... --log_samples --output_path "
-            f"{folder}` first",
+            f"reading what {task} recorded in {path.name}",
+            found=f"no {quoted(missing)}" if missing else f"schema {record.get('schema')!r}",
+            expected=f"a record of schema {RECORD_SCHEMA}",
+            fix="report with the version of emo-harness that made the run "
+            f"({record.get('emo_harness', 'unknown')})",
         )
-    yield from sorted(ours, key=lambda t: t.results_file.name)
+    return record
 
 
 def _run_task(path: Path, results: dict[str, Any], task: str, record: dict[str, Any]) -> RunTask:
-    date = path.stem.removeprefix("results_")
+    match = _DATE.search(path.name)
+    date = match.group(1) if match else ""
     samples = path.with_name(f"samples_{task}_{date}.jsonl")
     if not samples.is_file():
         raise UserError(
@@ -249,16 +326,17 @@ def _run_task(path: Path, results: dict[str, Any], task: str, record: dict[str, 
             fix="run lm_eval with --log_samples",
         )
     counts = results.get("n-samples", {}).get(task, {})
-    config = results.get("config", {})
     return RunTask(
         model=_model_name(results),
         results_file=path,
         samples_file=samples,
         task=task,
+        date=date,
         record=record,
+        n_questions=counts.get("effective", 0),
         limited=counts.get("effective") != counts.get("original"),
         settings=_settings(results, task),
-        limit=PromptLimit.of_run(config, results.get("max_length")),
+        limit=PromptLimit.of_run(results.get("config", {}), results.get("max_length")),
     )
 
 
@@ -311,7 +389,7 @@ def _samples(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 sample = json.loads(line.decode("utf-8"))
                 if not isinstance(sample, dict) or "filter" not in sample:
                     raise ValueError("no sample of lm_eval's")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 torn = "" if line.endswith(b"\n") else " (a torn last line: was the run killed?)"
                 raise UserError(
                     f"reading the samples {path.name}, line {number}",
@@ -330,12 +408,10 @@ def _samples(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _arm(raw: dict[str, Any]) -> RunArm:
-    known = ("id", "kind", "family", "placebo", "text")
     return RunArm(
         id=raw["id"],
         kind=raw["kind"],
         family=raw.get("family", raw["kind"]),
         placebo=raw.get("placebo"),
         text=raw.get("text", ""),
-        facts={k: v for k, v in raw.items() if k not in known},
     )

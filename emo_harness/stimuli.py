@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from emo_harness.errors import UserError, nearest, quoted
 from emo_harness.resources import resource
@@ -29,11 +29,21 @@ MAX_FILE_BYTES = 1_000_000
 MAX_TEXT_CHARACTERS = 4_000
 ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 FAMILY_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
+# These have a meaning of their own among arms, metrics and tasks.
+RESERVED = ("control", "all", "by_arm")
 _MEND = "mend the file; docs/stimulus-sets.md shows the format"
 
 PlaceboKind = Literal["neutral", "self-check", "shuffled"]
-Name = Annotated[str, Field(pattern=ID_PATTERN)]
-Family = Annotated[str, Field(pattern=FAMILY_PATTERN)]
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"another name than {quoted(RESERVED)}, which are reserved")
+    return name
+
+
+Name = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
+Family = Annotated[str, Field(pattern=FAMILY_PATTERN), AfterValidator(_not_reserved)]
 
 
 class StimulusEntry(Strict):
@@ -54,11 +64,11 @@ class StimulusEntry(Strict):
     @classmethod
     def _one_line_of_text(cls, text: str) -> str:
         if not text.strip():
-            raise ValueError("the text is empty")
+            raise ValueError("a text that is not empty")
         if len(text) > MAX_TEXT_CHARACTERS:
-            raise ValueError(f"the text has {len(text):,} characters, over {MAX_TEXT_CHARACTERS:,}")
+            raise ValueError(f"a text of at most {MAX_TEXT_CHARACTERS:,} characters")
         if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
-            raise ValueError("the text has a line break or another control character")
+            raise ValueError("one line of text, without control characters")
         return text.strip()
 
 
@@ -137,15 +147,23 @@ def _shipped(name: str) -> StimulusSet:
 
 
 def combine(stimuli: Sequence[Stimulus]) -> Stimulus:
-    """Join stimuli into one, "ep02+ep07": their texts in order, one space between them."""
+    """Join stimuli into one, "ep02+ep07": their texts in order, one space between them.
+
+    Placebos joined are a placebo; a placebo joined to a stimulus is a stimulus.
+    """
     families = sorted({s.family for s in stimuli})
     demands = [s.demand for s in stimuli]
+    kinds = {s.placebo for s in stimuli}
+    placebo: PlaceboKind | None = None
+    if None not in kinds:
+        placebo = "neutral" if kinds == {"neutral"} else "self-check"
     return Stimulus(
         id="+".join(s.id for s in stimuli),
         text=" ".join(s.text for s in stimuli),
         family="+".join(families),
         theory=" + ".join(dict.fromkeys(s.theory for s in stimuli if s.theory)) or None,
         demand=True if True in demands else None if None in demands else False,
+        placebo=placebo,
         source="combination",
     )
 
@@ -185,7 +203,8 @@ def select(spec: str | Sequence[str]) -> tuple[Stimulus, ...]:
 
     Args:
         spec: one of, or a list of: a shipped set ("attack"), a YAML file, an id ("ea01"), a
-            combination ("ep02+ep07"), "shuffled:ID", or a sentence (anything with a space in it).
+            combination ("ep02+ep07"), "shuffled:ID", or a sentence (anything with a space or a
+            letter beyond ASCII in it). Ids after a file may be the file's.
 
     Raises:
         UserError: an unknown name, or two different stimuli with one id.
@@ -220,12 +239,18 @@ def _select_one(item: object, known: dict[str, Stimulus]) -> tuple[Stimulus, ...
     item = item.strip()
     if item.lower() in SHIPPED_SETS:
         return load_set(item.lower()).default_stimuli
-    if item.endswith((".yaml", ".yml")) or (" " not in item and Path(item).is_file()):
+    if item.endswith((".yaml", ".yml")) or _is_file(item):
         stimulus_set = load_set(str(Path(item).resolve()) if Path(item).exists() else item)
-        for stimulus in stimulus_set.stimuli:
-            known.setdefault(stimulus.id, stimulus)
+        known.update({stimulus.id: stimulus for stimulus in stimulus_set.stimuli})
+        if not stimulus_set.default_stimuli:
+            raise UserError(
+                f"choosing the stimuli of {item}",
+                found="a set whose every entry says `default: false`",
+                expected="at least one stimulus that is an arm when the set is named",
+                fix="take `default: false` off an entry",
+            )
         return stimulus_set.default_stimuli
-    if any(c.isspace() for c in item):
+    if any(c.isspace() for c in item) or not item.isascii():
         return (own_sentence(item),)
     name = item.lower()
     parts = [_by_id(part, known) for part in name.removeprefix("shuffled:").split("+")]
@@ -233,10 +258,17 @@ def _select_one(item: object, known: dict[str, Stimulus]) -> tuple[Stimulus, ...
     return (shuffled(stimulus) if name.startswith("shuffled:") else stimulus,)
 
 
+def _is_file(item: str) -> bool:
+    try:
+        return Path(item).is_file()
+    except OSError:  # too long for a file's name
+        return False
+
+
 def _by_id(name: str, known: dict[str, Stimulus]) -> Stimulus:
     if name not in known:
         raise UserError(
-            f"looking up the stimulus {name!r}",
+            f"looking up the stimulus {name[:80]!r}",
             found=f"no stimulus or set of that name{nearest(name, [*known, *SHIPPED_SETS])}",
             expected="an id such as ea01, a set such as attack, a .yaml file, or a whole sentence",
             fix="`emo stimuli list` shows every set and id",
@@ -303,6 +335,10 @@ def _read_yaml(path: Path, doing: str) -> Any:
             found=f"bytes that are not UTF-8 at position {error.start}",
             expected="a UTF-8 text file",
             fix="save the file as UTF-8",
+        ) from error
+    except RecursionError as error:
+        raise UserError(
+            doing, found="YAML nested too deeply", expected="a stimulus set", fix=_MEND
         ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

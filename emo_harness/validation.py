@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emo_harness.errors import UserError, nearest, quoted
 
+_TYPES = ("str", "int", "list")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -39,7 +41,13 @@ def _told(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
         return f"an unknown key {where!r}{nearest(where, known)}", f"keys among {quoted(known, 12)}"
     if first["type"] == "missing":
         return f"no {where!r}", f"a value for {where!r}"
+    # In a union pydantic names the branch it tried ("stimuli.str"); the key alone is the user's.
+    where = ".".join(p for p in where.split(".") if p.isidentifier() and p not in _TYPES)
     shown = repr(first["input"])
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     found = f"{where} = {shown}" if where else shown
-    return found, first["msg"].removeprefix("Value error, ")
+    if first["type"] == "literal_error":
+        allowed = [part.strip("'") for part in re.findall(r"'[^']*'", first["ctx"]["expected"])]
+        return found + nearest(str(first["input"]), allowed), quoted(allowed)
+    expected = first["msg"].removeprefix("Value error, ")
+    return found, expected[0].lower() + expected[1:]

@@ -25,8 +25,13 @@ def test_generation_prompts_must_leave_room_for_the_answer(tokenizer_folder: Pat
     def request(n: int, **kwargs: int) -> dict:
         return {"arg_0": "word " * n, "arg_1": {"until": ["\n"], **kwargs}}
 
-    arguments = {"a": request(44), "b": request(45), "c": request(45, max_gen_toks=8)}
-    assert tokens.truncated(arguments, n_arms=3) == [False, True, False]
+    arguments = {
+        "a": request(44),
+        "b": request(45),
+        "c": request(45, max_gen_toks=8),
+        "d": request(45, max_new_tokens=8),
+    }
+    assert tokens.truncated(arguments, n_arms=4) == [False, True, False, False]
 
 
 def test_an_arm_with_options_is_cut_if_any_option_is(tokenizer_folder: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.runs import find_tasks, read_scores
+from emo_harness.runs import find_tasks, read_scores, repeated_runs
 from tests.conftest import answers_mini, build_task, write_run
 
 
@@ -45,6 +45,22 @@ def test_limited_runs_are_known(tmp_path: Path) -> None:
     task = build_task("emo_bbh_mini_attack_navigate", stimuli="ea01")
     (one, _) = read_all(write_run(tmp_path, [task], answers_mini, limit=2))
     assert one.limited and len(one.questions) == 2
+
+
+def test_of_repeated_runs_the_one_with_most_questions_counts(mini_run: Path) -> None:
+    emo = {"stimuli": ["ea01", "ea02", "ea03"]}
+    task = build_task("emo_bbh_mini_attack_navigate", **emo)
+    small = write_run(mini_run.parent / "small", [task], answers_mini, limit=1)
+    whole = {t.task: t for t in find_tasks([mini_run, small])}
+    assert whole["emo_bbh_mini_attack_navigate"].n_questions == 3
+    assert [t.n_questions for t in repeated_runs([mini_run, small])] == [1]
+    assert len(find_tasks([mini_run, mini_run])) == 2 and repeated_runs([mini_run, mini_run]) == []
+
+
+def test_results_named_by_output_path_are_found(mini_run: Path, tmp_path: Path) -> None:
+    folder, results, _ = copy(mini_run, tmp_path)
+    results.rename(results.with_name(results.name.replace("results_", "mine_")))
+    assert len(read_all(folder)) == 4
 
 
 def test_the_newest_of_repeated_runs_counts_once(mini_run: Path, tmp_path: Path) -> None:
@@ -105,9 +121,41 @@ def predict_only(results: Path, samples: Path) -> None:
     samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def a_line_short(results: Path, samples: Path) -> None:
+    samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:-1]))
+
+
+def doubled(results: Path, samples: Path) -> None:
+    samples.write_text(samples.read_text() * 2)
+
+
+def without(key: str) -> object:
+    def damage(results: Path, samples: Path) -> None:
+        lines = [json.loads(line) for line in samples.read_text().splitlines()]
+        for line in lines:
+            del line[key]
+        samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    return damage
+
+
+def null_score(results: Path, samples: Path) -> None:
+    samples.write_text(samples.read_text().replace('"ea02": 0.0', '"ea02": null'))
+
+
+def other_schema(results: Path, samples: Path) -> None:
+    results.write_text(results.read_text().replace('"schema": 1', '"schema": 99'))
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
+        (a_line_short, "questions"),
+        (doubled, "a second time"),
+        (without("doc_hash"), "doc_hash"),
+        (without("unparsed"), "unparsed"),
+        (null_score, "odd value"),
+        (other_schema, "schema 99"),
         (torn, "a torn last line"),
         (empty, "an empty file"),
         (missing, "without samples_"),

@@ -100,13 +100,13 @@ def read_published(folder: Path, subtask: str) -> Questions:
     raw = path.read_bytes()
     try:
         parsed: Any = json.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise UserError(doing, found=f"{error}", expected="UTF-8 JSON", fix=fix) from error
     examples = parsed.get("examples") if isinstance(parsed, dict) else None
     if not isinstance(examples, list) or not examples:
         raise UserError(doing, found="no list `examples`", expected='{"examples": [...]}', fix=fix)
     rows = []
-    for number, example in enumerate(examples):
+    for number, example in enumerate(examples, start=1):
         text, target = (
             (example.get("input"), example.get("target"))
             if isinstance(example, dict)

@@ -25,9 +25,15 @@ def report(
     from tqdm import tqdm
 
     from emo_harness.report import effect_rows, write_exports
-    from emo_harness.runs import find_tasks, read_scores
+    from emo_harness.runs import find_tasks, read_scores, repeated_runs
 
     found = find_tasks(runs)
+    for left_out in repeated_runs(runs):
+        typer.echo(
+            f"left out: {left_out.task} of {left_out.date} ({left_out.n_questions} questions), "
+            "asked again with the same model, settings and stimuli",
+            err=True,
+        )
     bar = tqdm(found, desc="reading samples", unit="task", disable=None)
     scores = [item for task in bar for item in read_scores(task)]
     rows = effect_rows(scores, {task.model: task.limit for task in found})
@@ -42,6 +48,7 @@ def report(
 def _print_tables(rows: list[EffectRow]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from emo_harness.report.exports import COLUMNS, READING, cells, notes, reported_tables
 
@@ -49,15 +56,15 @@ def _print_tables(rows: list[EffectRow]) -> None:
     if not console.is_terminal:
         console = Console(width=132)
     for title, shown in reported_tables(rows):
-        table = Table(title=title, title_justify="left", header_style="bold")
+        table = Table(title=Text(title), title_justify="left", header_style="bold")
         for column in COLUMNS:
-            table.add_column(column, justify="left" if column == "stimulus" else "right")
+            table.add_column(Text(column), justify="left" if column == "stimulus" else "right")
         for row in shown:
-            table.add_row(*cells(row), style="bold" if row.kind == "family" else "")
+            table.add_row(*map(Text, cells(row)), style="bold" if row.kind == "family" else "")
         console.print(table)
         for note in notes(shown):
-            console.print(note)
-    console.print(READING)
+            console.print(note, markup=False)
+    console.print(READING, markup=False)
 
 
 def _jsonable(row: EffectRow) -> dict[str, object]:

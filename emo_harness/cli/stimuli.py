@@ -44,13 +44,15 @@ def show(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(show_lines=False)
     for column in ("id", "text", "theory", "demand", "source"):
         table.add_column(column, overflow="fold")
     for s in chosen:
         demand = {True: "yes", False: "no", None: "unknown"}[s.demand]
-        table.add_row(s.id, s.text, s.theory or "", demand, s.source or "unknown")
+        row = (s.id, s.text, s.theory or "", demand, s.source or "unknown")
+        table.add_row(*map(Text, row))
     console = Console()
     (console if console.is_terminal else Console(width=140)).print(table)
 

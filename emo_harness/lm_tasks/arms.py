@@ -64,6 +64,15 @@ def arms_of(family: str, options: EmoOptions, task: str) -> tuple[Arm, ...]:
             expected="at least one arm beside control",
             fix="name stimuli, or leave placebos in",
         )
+    ids = [s.id for s in (*placebos, *emotional)]
+    repeated = sorted({i for i in ids if ids.count(i) > 1})
+    if repeated:
+        raise UserError(
+            f"choosing the arms of {task}",
+            found=f"two different arms called {quoted(repeated)}",
+            expected="one stimulus or placebo per id",
+            fix="give the stimulus in your own set another id",
+        )
     return (
         CONTROL,
         *(Arm(s.id, "placebo", s) for s in placebos),

@@ -7,6 +7,7 @@ question-clustered estimate.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,13 +27,15 @@ from emo_harness.lm_tasks.base_config import TaskDeclaration, base_config
 from emo_harness.lm_tasks.options import METADATA_KEY, EmoOptions, read_options
 from emo_harness.lm_tasks.scores import QuestionScores, share
 from emo_harness.lm_tasks.templates import compiled_once
+from emo_harness.runs import RECORD_SCHEMA
 from emo_harness.stimuli import content_hash
 
 log = logging.getLogger(__name__)
 show_user_errors()
 
-RECORD_SCHEMA = 1
-HUB_ERRORS = (OSError, ConnectionError, ValueError)
+# What `datasets` raises where the hub, or its local cache, does not have a data set.
+HUB_ERRORS = (OSError, ValueError)
+_LOCAL_FAILURES = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EMFILE)
 
 
 class EmotionTask(ConfigurableTask):
@@ -206,6 +209,8 @@ class EmotionTask(ConfigurableTask):
         try:
             super().download(dataset_kwargs, **kwargs)
         except HUB_ERRORS as error:
+            if isinstance(error, OSError) and error.errno in _LOCAL_FAILURES:
+                raise
             raise UserError(
                 f"loading {self.source.place} from the hub for {self.config.task}",
                 found=f"{type(error).__name__}: {' '.join(str(error).split())[:120]}",
@@ -226,6 +231,13 @@ class EmotionTask(ConfigurableTask):
                 self.config.task,
                 self.n_dropped,
                 len(split),
+            )
+        if not kept:
+            raise UserError(
+                f"closing the answer sets of {self.config.task}",
+                found=f"{len(split)} questions, none with its target among its options",
+                expected="questions whose target is one of the options they list",
+                fix="check the targets of your data, or ask the task without mc",
             )
         self.dataset = DatasetDict({self.config.test_split: split.select(kept)})
         self._config.doc_to_choice = options

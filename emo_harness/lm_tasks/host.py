@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import io
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,20 @@ def run(arguments: Sequence[str]) -> None:
     register_models()
     parser = argparse.ArgumentParser(prog="emo")
     Run.create(parser.add_subparsers())
-    parsed = parser.parse_args(["run", *arguments])
+    parsed = _checked_arguments(parser, arguments)
     if parsed.model == "emo-demo":
         # Named in full, so that lm-eval records which model it was.
         parsed.model_args = {"pretrained": str(WEIGHTS), **(parsed.model_args or {})}
     asked = _asked_tasks(parsed)
-    _refuse_unknown(asked)
+    if not asked:
+        raise UserError(
+            "reading the arguments",
+            found="no --tasks",
+            expected="the names of tasks, e.g. --tasks emo_bbh_attack",
+            fix="`emo tasks list` shows ours",
+        )
+    if not _includes_own_tasks(parsed):
+        _refuse_unknown(asked)
     only_ours = bool(asked) and all(name.startswith(PREFIX) for name in asked)
     with _our_task_manager(include_defaults=not only_ours):
         parsed.func(parsed)
@@ -92,6 +102,47 @@ def _our_task_manager(*, include_defaults: bool) -> Iterator[None]:
             yield
         finally:
             lm_eval.tasks.TaskManager = upstream
+
+
+def _checked_arguments(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> argparse.Namespace:
+    """Parse, and let lm-eval check its arguments before anything is loaded.
+
+    lm-eval raises plain errors here; only at this point are they sure to be the user's.
+    """
+    from lm_eval.api.registry import model_registry
+    from lm_eval.config.evaluate_config import EvaluatorConfig
+
+    fix = "see `emo run --help`"
+    logging.disable(logging.WARNING)
+    try:
+        parsed = parser.parse_args(["run", *arguments])
+        with redirect_stdout(io.StringIO()):
+            config = EvaluatorConfig.from_cli(parsed)
+    except (ValueError, TypeError, OSError) as error:
+        found = " ".join(str(error).split())[:200]
+        raise UserError(
+            "reading the arguments", found=found, expected="what lm_eval run takes", fix=fix
+        ) from error
+    finally:
+        logging.disable(logging.NOTSET)
+    if config.model not in model_registry:
+        raise UserError(
+            "looking up --model",
+            found=f"no model {config.model!r}{nearest(config.model, model_registry.keys())}",
+            expected="one of lm-eval's models, or emo-demo",
+            fix=fix,
+        )
+    return parsed
+
+
+def _includes_own_tasks(parsed: argparse.Namespace) -> bool:
+    if parsed.include_path or not parsed.config:
+        return bool(parsed.include_path)
+    from lm_eval.config.evaluate_config import EvaluatorConfig
+
+    return "include_path" in EvaluatorConfig.load_yaml_config(parsed.config)
 
 
 def _asked_tasks(parsed: argparse.Namespace) -> list[str]:

@@ -24,6 +24,8 @@ class EffectRow:
     Shares are in per cent, gains in percentage points with 95% intervals; NaN is unknown.
 
     Attributes:
+        asked: the family of the task that was run: attack, prompt, negative, all.
+        family: the stimuli's own family, which is another one for a user's own set.
         stimulus: arm id, or "(family)" for the mean over the family's stimuli.
         subtask: a subtask, or "(all)" for every question of the benchmark together.
         kind: `family`, `stimulus` or `placebo`.
@@ -41,6 +43,7 @@ class EffectRow:
     benchmark: str
     mode: str
     placement: str
+    asked: str
     family: str
     stimulus: str
     subtask: str
@@ -197,6 +200,7 @@ def _row(
         benchmark=head.benchmark,
         mode=head.mode,
         placement=head.placement,
+        asked=head.family,
         family=family,
         stimulus=stimulus,
         subtask=block.subtask,

@@ -82,7 +82,7 @@ def reported_tables(rows: Sequence[EffectRow]) -> list[tuple[str, list[EffectRow
         if not row.primary:
             continue
         title = (
-            f"{row.model}: {row.benchmark} {row.mode}, placement {row.placement} "
+            f"{row.model}: {row.benchmark} {row.mode} {row.asked}, placement {row.placement} "
             f"({row.metric}, {row.filter})"
         )
         shown = tables.setdefault((title, row.settings, row.stimuli_sha256), [])
@@ -134,7 +134,7 @@ def notes(rows: Sequence[EffectRow]) -> list[str]:
         told.append("A part of the questions was asked (--limit or --samples): not for reporting.")
     if any(row.gain_method == "score" for row in rows):
         told.append(
-            "Where fewer than 10 questions differ from control, the interval is Tango's score "
+            "Where all but fewer than 10 questions are alike, the interval is Tango's score "
             "interval; elsewhere Student's t over questions."
         )
     if any(math.isnan(row.truncated_control_pct) for row in rows):

@@ -38,6 +38,11 @@ def test_stimuli_in_json() -> None:
     assert [s["id"] for s in shown] == ["ep02+ep07", "ea01"]
 
 
+def test_markup_in_a_sentence_is_shown_as_it_is() -> None:
+    done = emo("stimuli", "show", "[/red] hello [bold]there[/bold]")
+    assert done.returncode == 0 and "[/red] hello [bold]there[/bold]" in done.stdout
+
+
 def test_a_shipped_set_can_be_copied_edited_and_validated(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(emo("stimuli", "show", "attack", "--yaml").stdout)
@@ -52,6 +57,12 @@ def test_a_shipped_set_can_be_copied_edited_and_validated(tmp_path: Path) -> Non
         ("stimuli", "validate", "nowhere.yaml"),
         ("report", "nowhere"),
         ("run", "--tasks", "emo_bbh_atack", "--model", "dummy"),
+        ("run", "--tasks", "emo_bbh_mini_attack", "--model", "nope"),
+        ("run", "--tasks", "emo_bbh_mini_attack", "--metadata", "{broken"),
+        ("run", "--tasks", "emo_bbh_mini_attack", "--log_samples"),
+        ("run", "--config", "nowhere.yaml"),
+        ("run",),
+        ("stimuli", "show", "a" * 300),
         ("calibrate", "--questions", "1000000"),
     ],
 )

@@ -71,3 +71,33 @@ def test_own_family_may_be_asked_under_any_task(tmp_path: Path) -> None:
     assert ids("attack", stimuli=str(path))[-1] == "t1"
     assert ids("prompt", stimuli="Hurry up now.")[-1].startswith("own-")
     assert ids("prompt", stimuli=["ep02", "ep02+ep07"])[-2:] == ["ep02", "ep02+ep07"]
+
+
+def own_set(tmp_path: Path, content: str) -> str:
+    path = tmp_path / "own.yaml"
+    path.write_text(content)
+    return str(path)
+
+
+def test_no_two_arms_share_an_id_and_control_is_nobodys(tmp_path: Path) -> None:
+    control = own_set(tmp_path, "name: own\nfamily: own\nstimuli: [{id: control, text: Oh dear.}]")
+    with pytest.raises(UserError, match="reserved"):
+        ids("attack", stimuli=control)
+    same = own_set(tmp_path, "name: own\nfamily: own\nstimuli: [{id: neutral-12, text: Oh dear.}]")
+    with pytest.raises(UserError, match="two different arms called neutral-12"):
+        ids("attack", stimuli=same)
+
+
+def test_after_a_file_its_ids_come_first(tmp_path: Path) -> None:
+    path = own_set(tmp_path, "name: own\nfamily: attack\nstimuli: [{id: ea01, text: Oh dear.}]")
+    options = read_options({"emo": {"stimuli": [path, "ea01+ea02"], "placebos": 0}})
+    texts = [a.stimulus.text for a in arms_of("attack", options, "t") if a.stimulus]
+    assert texts == ["Oh dear.", "Oh dear. Your friend Bob is dead."]
+
+
+def test_joined_placebos_are_a_placebo() -> None:
+    options = read_options({"emo": {"stimuli": ["neutral-5+neutral-12", "ea01"], "placebos": 0}})
+    kinds = {a.id: a.kind for a in arms_of("attack", options, "t")}
+    assert kinds["neutral-5+neutral-12"] == "placebo"
+    options = read_options({"emo": {"stimuli": ["neutral-5+ea01"], "placebos": 0}})
+    assert arms_of("attack", options, "t")[-1].kind == "stimulus"
