@@ -115,8 +115,11 @@ class StimulusSet(Strict):
 
 
 def content_hash(stimuli: Iterable[Stimulus]) -> str:
-    """SHA-256 (hex) of every field of every stimulus, in order."""
-    rows = [s.model_dump() for s in stimuli]
+    """SHA-256 (hex) of what makes an arm: id, text, family and kind of placebo, in order.
+
+    Citations and tags may be corrected without making a run incomparable.
+    """
+    rows = [s.model_dump(include={"id", "text", "family", "placebo"}) for s in stimuli]
     canonical = json.dumps(rows, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -98,7 +98,7 @@ def test_own_file_loads_and_its_ids_combine_with_shipped_ones(tmp_path: Path) ->
 def test_hash_changes_with_content_alone(tmp_path: Path) -> None:
     one = load_set(write(tmp_path, GOOD)).hash
     (tmp_path / "other").mkdir()
-    retitled = GOOD.replace("name: mine", "name: mine\ntitle: Mine")
+    retitled = GOOD.replace("name: mine", "name: mine\ntitle: Mine") + "    source: a diary\n"
     assert load_set(write(tmp_path / "other", retitled)).hash == one
     reworded = [s.model_copy(update={"text": "I am sad."}) for s in select(write(tmp_path, GOOD))]
     assert content_hash(reworded) != one
