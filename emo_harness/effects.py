@@ -49,7 +49,8 @@ def paired_gain(arm: NDArray[np.float64], base: NDArray[np.float64], level: floa
 
     The interval is Student's t over questions, mean +- t(n-1) * sd / sqrt(n). Where fewer than
     `MIN_DIFFERING_FOR_T` questions are off the most common difference (nearly all equal, or nearly
-    all changed), it is the score interval of `score_interval`, which is never of zero width.
+    all changed), it is the score interval of `score_interval`, which is never of zero width; for
+    means over several stimuli, that or t's, whichever reaches further on each side.
 
     Raises:
         ValueError: the arrays differ in shape or are not one-dimensional.
@@ -68,11 +69,13 @@ def paired_gain(arm: NDArray[np.float64], base: NDArray[np.float64], level: floa
     if n < 2:
         return Gain(n, n_differing, 100 * mean, float("nan"), float("nan"), "none")
     n_off_mode = n - int(np.unique(difference, return_counts=True)[1].max())
-    if n_off_mode < MIN_DIFFERING_FOR_T:
-        low, high = score_interval(difference, level)
-        return Gain(n, n_differing, 100 * mean, 100 * low, 100 * high, "score")
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * difference.std(ddof=1) / np.sqrt(n))
-    return Gain(n, n_differing, 100 * mean, 100 * (mean - half), 100 * (mean + half), "t")
+    if n_off_mode >= MIN_DIFFERING_FOR_T:
+        return Gain(n, n_differing, 100 * mean, 100 * (mean - half), 100 * (mean + half), "t")
+    low, high = score_interval(difference, level)
+    if not np.isin(difference, (-1, 0, 1)).all():
+        low, high = max(min(low, mean - half), -1.0), min(max(high, mean + half), 1.0)
+    return Gain(n, n_differing, 100 * mean, 100 * low, 100 * high, "score")
 
 
 @lru_cache(maxsize=65_536)
