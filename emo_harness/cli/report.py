@@ -25,12 +25,12 @@ def report(
     from tqdm import tqdm
 
     from emo_harness.report import effect_rows, write_exports
-    from emo_harness.runs import find_tasks, read_scores, repeated_runs
+    from emo_harness.runs import find_with_repeats, read_scores
 
-    found = find_tasks(runs)
-    for left_out in repeated_runs(runs):
+    found, repeats = find_with_repeats(runs)
+    for repeat in repeats:
         typer.echo(
-            f"left out: {left_out.task} of {left_out.date} ({left_out.n_questions} questions), "
+            f"left out: {repeat.task} of {repeat.date} ({repeat.n_questions} questions), "
             "asked again with the same model, settings and stimuli",
             err=True,
         )

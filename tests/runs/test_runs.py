@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.runs import find_tasks, read_scores, repeated_runs
+from emo_harness.runs import find_tasks, find_with_repeats, read_scores
 from tests.conftest import answers_mini, build_task, write_run
 
 
@@ -53,8 +53,9 @@ def test_of_repeated_runs_the_one_with_most_questions_counts(mini_run: Path) -> 
     small = write_run(mini_run.parent / "small", [task], answers_mini, limit=1)
     whole = {t.task: t for t in find_tasks([mini_run, small])}
     assert whole["emo_bbh_mini_attack_navigate"].n_questions == 3
-    assert [t.n_questions for t in repeated_runs([mini_run, small])] == [1]
-    assert len(find_tasks([mini_run, mini_run])) == 2 and repeated_runs([mini_run, mini_run]) == []
+    assert [t.n_questions for t in find_with_repeats([mini_run, small])[1]] == [1]
+    tasks, repeats = find_with_repeats([mini_run, mini_run])
+    assert len(tasks) == 2 and repeats == []
 
 
 def test_results_named_by_output_path_are_found(mini_run: Path, tmp_path: Path) -> None:
