@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from datasets import Dataset, DatasetDict
+from jinja2 import TemplateError
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
@@ -93,11 +94,12 @@ class EmotionTask(ConfigurableTask):
         """One rendered prompt per arm; the worked examples are drawn once and shared."""
         rng = getattr(getattr(self, "sampler", None), "rnd", None)
         drawn_from = rng.getstate() if rng else None
+        in_chat = bool(kwargs.get("apply_chat_template"))
         contexts = []
         for arm in self.arms:
             if rng:
                 rng.setstate(drawn_from)
-            with self._asked_under(arm):
+            with self._asked_under(arm), self._chat_template_told(in_chat):
                 contexts.append(self._render(arm, doc, num_fewshot, **kwargs))
         return contexts
 
@@ -159,6 +161,23 @@ class EmotionTask(ConfigurableTask):
             yield
         finally:
             self._config.description, self._config.doc_to_text = self._upstream_templates
+
+    @contextmanager
+    def _chat_template_told(self, in_chat: bool) -> Iterator[None]:
+        """Tell what a model's chat template refuses; anything else passes."""
+        try:
+            yield
+        except (ValueError, TemplateError) as error:
+            told_by_tokenizer = isinstance(error, TemplateError) or "chat_template" in str(error)
+            if not (in_chat and told_by_tokenizer):
+                raise
+            raise UserError(
+                f"rendering {self.config.task} with --apply_chat_template",
+                found=" ".join(str(error).split())[:150],
+                expected="a chat template that takes these messages (lm-eval sends the task's "
+                "description as a system message)",
+                fix="leave the flag out, or use a model whose template has a system role",
+            ) from error
 
     def _templates_of(self, arm: Arm) -> tuple[Any, Any]:
         description, question = self._upstream_templates

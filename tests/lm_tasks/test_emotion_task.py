@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import TemplateError
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
@@ -240,3 +241,15 @@ def test_options_of_one_task_do_not_leak_into_another() -> None:
     first, second = mini(**emo), mini()
     assert len(first.arms) == 7 and len(second.arms) == 28
     assert emo == {"stimuli": ["ea01"]}
+
+
+def test_what_a_chat_template_refuses_is_told() -> None:
+    def without_template(messages: list[dict], **_: bool) -> str:
+        raise ValueError("Cannot use apply_chat_template: tokenizer.chat_template is not set")
+
+    def without_system_role(messages: list[dict], **_: bool) -> str:
+        raise TemplateError("System role not supported")
+
+    for template in (without_template, without_system_role):
+        with pytest.raises(UserError, match="--apply_chat_template"):
+            prompts(mini(stimuli="ea01"), apply_chat_template=True, chat_template=template)
