@@ -99,8 +99,8 @@ def score_interval(difference: NDArray[np.float64], level: float = LEVEL) -> tup
     For differences in {-1, 0, 1}, b of them gained and c lost, this is Tango's interval (1998,
     Statistics in Medicine 17, 891-908): all d with (b - c - n d)^2 <= z^2 n (2 q + d (1 - d)),
     where q is the share of lost questions that is most likely if d were true. Fractional
-    differences (means over stimuli) are taken in units of the largest one seen and count by their
-    absolute value, which keeps the variance on the safe side (E[D^2] <= E|D|).
+    differences (means over stimuli) count by their absolute value, which keeps the variance on the
+    safe side (E[D^2] <= E|D|): a larger difference than any seen is not ruled out.
 
     Args:
         difference: (n,) float64, n >= 1.
@@ -110,9 +110,8 @@ def score_interval(difference: NDArray[np.float64], level: float = LEVEL) -> tup
         (low, high) as shares; never of zero width.
     """
     n = len(difference)
-    unit = float(np.abs(difference).max()) or 1.0
-    gained = float(difference[difference > 0].sum()) / unit
-    lost = float(-difference[difference < 0].sum()) / unit
+    gained = float(difference[difference > 0].sum())
+    lost = float(-difference[difference < 0].sum())
     mean = min(max((gained - lost) / n, -1.0), 1.0)
     z = stats.norm.ppf((1 + level) / 2)
 
@@ -124,7 +123,7 @@ def score_interval(difference: NDArray[np.float64], level: float = LEVEL) -> tup
             return -1.0
         return 1.0 if distance**2 > (z**2 + 1) * variance else distance**2 - z**2 * variance
 
-    return unit * _boundary(excess, -1.0, mean), unit * _boundary(excess, 1.0, mean)
+    return _boundary(excess, -1.0, mean), _boundary(excess, 1.0, mean)
 
 
 def _constrained_variance(gained: float, lost: float, n: int, delta: float) -> float:

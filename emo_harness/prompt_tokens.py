@@ -28,6 +28,7 @@ class PromptLimit:
 
     tokenizer: str
     max_length: int
+    revision: str | None = None
 
     @classmethod
     def of_run(cls, config: Mapping[str, Any], max_length: object) -> PromptLimit | None:
@@ -40,7 +41,8 @@ class PromptLimit:
             return None
         named = {**config, **model_args}
         place = named.get("tokenizer") or named.get("pretrained")
-        return cls(str(place), max_length) if place else None
+        revision = named.get("revision")
+        return cls(str(place), max_length, str(revision) if revision else None) if place else None
 
 
 class PromptTokens:
@@ -53,12 +55,15 @@ class PromptTokens:
     @classmethod
     def for_limit(cls, limit: PromptLimit | None) -> PromptTokens | None:
         """None where the tokenizer cannot be had without a download."""
-        path = tokenizer_file(limit.tokenizer) if limit else None
+        path = tokenizer_file(limit.tokenizer, limit.revision) if limit else None
         if limit is None or path is None:
             return None
         from tokenizers import Tokenizer
 
-        return cls(Tokenizer.from_file(str(path)), limit.max_length)
+        try:
+            return cls(Tokenizer.from_file(str(path)), limit.max_length)
+        except Exception:  # tokenizers raises nothing narrower for a file it cannot read
+            return None
 
     def truncated(self, arguments: Mapping[str, Mapping[str, Any]], n_arms: int) -> list[bool]:
         """Whether lm-eval had to cut the prompt, arm by arm.
@@ -89,7 +94,7 @@ class PromptTokens:
         return len(text.encode()) + 2 > room and self.count(text) > room
 
 
-def tokenizer_file(place: str) -> Path | None:
+def tokenizer_file(place: str, revision: str | None = None) -> Path | None:
     """The `tokenizer.json` of a local folder or of the hub's local cache, None if there is none."""
     local = Path(place).expanduser() / "tokenizer.json"
     if local.is_file():
@@ -98,7 +103,7 @@ def tokenizer_file(place: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        cached = try_to_load_from_cache(place, "tokenizer.json")
+        cached = try_to_load_from_cache(place, "tokenizer.json", revision=revision)
     except HFValidationError:
         return None
     return Path(cached) if isinstance(cached, str) else None

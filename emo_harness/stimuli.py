@@ -133,10 +133,10 @@ def load_set(name_or_path: str | Path) -> StimulusSet:
     if str(name_or_path) in SHIPPED_SETS:
         return _shipped(str(name_or_path))
     path = Path(name_or_path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
+    if not _is_file(str(path)):
+        found = "no such file"
         raise UserError(
-            f"reading the stimulus set {str(name_or_path)!r}",
+            f"reading the stimulus set {str(name_or_path)[:80]!r}",
             found=found + nearest(str(name_or_path), SHIPPED_SETS),
             expected=f"a shipped set ({quoted(SHIPPED_SETS)}) or a YAML file",
             fix="name a set or a file; docs/stimulus-sets.md shows the format",
@@ -154,7 +154,7 @@ def combine(stimuli: Sequence[Stimulus]) -> Stimulus:
 
     Placebos joined are a placebo; a placebo joined to a stimulus is a stimulus.
     """
-    families = sorted({s.family for s in stimuli})
+    families = sorted({s.family for s in stimuli if s.placebo is None}) or ["placebo"]
     demands = [s.demand for s in stimuli]
     kinds = {s.placebo for s in stimuli}
     placebo: PlaceboKind | None = None
@@ -201,18 +201,19 @@ def own_sentence(text: str) -> Stimulus:
     return Stimulus(id=f"own-{digest}", text=entry.text, family=OWN_FAMILY, source="user")
 
 
-def select(spec: str | Sequence[str]) -> tuple[Stimulus, ...]:
+def select(spec: str | Sequence[str], also_known: Iterable[Stimulus] = ()) -> tuple[Stimulus, ...]:
     """Turn what a user named into stimuli, in order and without repeats.
 
     Args:
         spec: one of, or a list of: a shipped set ("attack"), a YAML file, an id ("ea01"), a
             combination ("ep02+ep07"), "shuffled:ID", or a sentence (anything with a space or a
             letter beyond ASCII in it). Ids after a file may be the file's.
+        also_known: further stimuli that may be named by id, before the shipped ones.
 
     Raises:
         UserError: an unknown name, or two different stimuli with one id.
     """
-    known = dict(shipped_stimuli())
+    known = shipped_stimuli() | {s.id: s for s in also_known}
     chosen: dict[str, Stimulus] = {}
     for item in [spec] if isinstance(spec, str) else spec:
         for stimulus in _select_one(item, known):
@@ -243,7 +244,7 @@ def _select_one(item: object, known: dict[str, Stimulus]) -> tuple[Stimulus, ...
     if item.lower() in SHIPPED_SETS:
         return load_set(item.lower()).default_stimuli
     if item.endswith((".yaml", ".yml")) or _is_file(item):
-        stimulus_set = load_set(str(Path(item).resolve()) if Path(item).exists() else item)
+        stimulus_set = load_set(item)
         known.update({stimulus.id: stimulus for stimulus in stimulus_set.stimuli})
         if not stimulus_set.default_stimuli:
             raise UserError(
@@ -322,7 +323,12 @@ def _read_set(path: Path) -> StimulusSet:
 
 
 def _read_yaml(path: Path, doing: str) -> Any:
-    size = path.stat().st_size
+    try:
+        size, content = path.stat().st_size, path.open("rb").read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UserError(
+            doing, found=str(error.strerror), expected="a readable file", fix="check its rights"
+        ) from error
     if size > MAX_FILE_BYTES:
         raise UserError(
             doing,
@@ -331,7 +337,7 @@ def _read_yaml(path: Path, doing: str) -> Any:
             fix="a stimulus is a sentence; split the set or shorten its texts",
         )
     try:
-        return yaml.safe_load(path.read_bytes().decode("utf-8"))
+        return yaml.safe_load(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(
             doing,
@@ -343,7 +349,7 @@ def _read_yaml(path: Path, doing: str) -> Any:
         raise UserError(
             doing, found="YAML nested too deeply", expected="a stimulus set", fix=_MEND
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -43,8 +44,7 @@ def _told(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
         return f"no {where!r}", f"a value for {where!r}"
     # In a union pydantic names the branch it tried ("stimuli.str"); the key alone is the user's.
     where = ".".join(p for p in where.split(".") if p.isidentifier() and p not in _TYPES)
-    shown = repr(first["input"])
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    shown = reprlib.repr(first["input"])
     found = f"{where} = {shown}" if where else shown
     if first["type"] == "literal_error":
         allowed = [part.strip("'") for part in re.findall(r"'[^']*'", first["ctx"]["expected"])]

@@ -92,3 +92,13 @@ def test_interval_covers_the_truth_at_least_93_percent_of_the_time(
 def test_unequal_shapes_are_a_programming_error() -> None:
     with pytest.raises(ValueError, match="1-dimensional"):
         paired_gain(np.zeros(3), np.zeros(4))
+
+
+@pytest.mark.parametrize("n", [100, 250])
+def test_a_rare_large_loss_beside_small_gains_is_not_ruled_out(n: int) -> None:
+    # Means over 22 stimuli: 0.4% of questions lose under all of them, 2.6% gain under one.
+    rng = np.random.default_rng(11)
+    truth = 100 * (-0.004 + 0.026 / 22)
+    draws = rng.choice([-1.0, 1 / 22, 0.0], p=[0.004, 0.026, 0.97], size=(600, n))
+    gains = [paired_gain(draw, np.zeros(n)) for draw in draws]
+    assert np.mean([g.low_pp <= truth <= g.high_pp for g in gains]) >= 0.93

@@ -97,10 +97,10 @@ def read_published(folder: Path, subtask: str) -> Questions:
             fix="complete the folder, or name the subtasks you have, e.g. --tasks "
             f"emo_bbh_attack_{there[0] if there else 'navigate'}",
         )
-    raw = path.read_bytes()
     try:
+        raw = path.read_bytes()
         parsed: Any = json.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise UserError(doing, found=f"{error}", expected="UTF-8 JSON", fix=fix) from error
     examples = parsed.get("examples") if isinstance(parsed, dict) else None
     if not isinstance(examples, list) or not examples:

@@ -36,7 +36,7 @@ def report(
         )
     bar = tqdm(found, desc="reading samples", unit="task", disable=None)
     scores = [item for task in bar for item in read_scores(task)]
-    rows = effect_rows(scores, {task.model: task.limit for task in found})
+    rows = effect_rows(scores)
     files = write_exports(rows, out)
     if as_json:
         typer.echo(json.dumps([_jsonable(row) for row in rows]))

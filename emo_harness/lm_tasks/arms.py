@@ -97,10 +97,10 @@ def _placebos(
             )
         checks = [s for s in shipped if s.placebo == "self-check"]
         return (*neutral[:wanted], *checks) if wanted else ()
-    chosen: dict[str, Stimulus] = {}
-    for item in [wanted] if isinstance(wanted, str) else wanted:
-        found = [shuffled(s) for s in emotional] if item == "shuffled" else select(item)
-        chosen.update({s.id: s for s in found})
+    names = [wanted] if isinstance(wanted, str) else wanted
+    named = select([name for name in names if name != "shuffled"], also_known=emotional)
+    mixed = [shuffled(s) for s in emotional] if "shuffled" in names else []
+    chosen = {s.id: s for s in (*named, *mixed)}
     wrong = [s.id for s in chosen.values() if s.placebo is None]
     if wrong:
         raise UserError(
@@ -124,10 +124,13 @@ def _check_families(family: str, emotional: Sequence[Stimulus], task: str) -> No
             expected="one family, because a task averages over its stimuli",
             fix="use the `_all` task, which reports each family on its own",
         )
-    if families and families[0] in SHIPPED_FAMILIES and families[0] != family:
+    parts = families[0].split("+") if families else []
+    foreign = [part for part in parts if part in SHIPPED_FAMILIES and part != family]
+    if foreign:
+        other = "all" if len(parts) > 1 else foreign[0]
         raise UserError(
             f"choosing the stimuli of {task}",
             found=f"stimuli of family {families[0]}",
             expected=f"family {family}, or a family of your own",
-            fix=f"use {task.replace(f'_{family}', f'_{families[0]}')}",
+            fix=f"use {task.replace(f'_{family}', f'_{other}')}",
         )

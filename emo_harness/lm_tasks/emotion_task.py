@@ -126,7 +126,7 @@ class EmotionTask(ConfigurableTask):
         reported: dict[str, Any] = {}
         for metric in scored[0]:
             by_arm = {a.id: float(s[metric]) for a, s in zip(self.arms, scored, strict=True)}
-            scores = QuestionScores(self.arms, by_arm, separate=self.declared.family == "all")
+            scores = QuestionScores(self.arms, by_arm, self.declared.family)
             reported.update(scores.named(metric))
             reported[f"{metric}_by_arm"] = by_arm
         reported["unparsed"] = {
@@ -147,7 +147,7 @@ class EmotionTask(ConfigurableTask):
 
     def _reported(self) -> Iterator[tuple[str, str]]:
         zeros = {arm.id: 0.0 for arm in self.arms}
-        scores = QuestionScores(self.arms, zeros, separate=self.declared.family == "all")
+        scores = QuestionScores(self.arms, zeros, self.declared.family)
         for metric in self._metric_fn_list:
             yield from ((name, "mean") for name in scores.named(metric))
             yield f"{metric}_by_arm", "by_arm"

@@ -38,10 +38,10 @@ def run(arguments: Sequence[str]) -> None:
     register_models()
     parser = argparse.ArgumentParser(prog="emo")
     Run.create(parser.add_subparsers())
-    parsed = _checked_arguments(parser, arguments)
-    if parsed.model == "emo-demo":
+    parsed, config = _checked_arguments(parser, arguments)
+    if config.model == "emo-demo":
         # Named in full, so that lm-eval records which model it was.
-        parsed.model_args = {"pretrained": str(WEIGHTS), **(parsed.model_args or {})}
+        parsed.model_args = {"pretrained": str(WEIGHTS), **config.model_args}
     asked = _asked_tasks(parsed)
     if not asked:
         raise UserError(
@@ -106,7 +106,7 @@ def _our_task_manager(*, include_defaults: bool) -> Iterator[None]:
 
 def _checked_arguments(
     parser: argparse.ArgumentParser, arguments: Sequence[str]
-) -> argparse.Namespace:
+) -> tuple[argparse.Namespace, Any]:
     """Parse, and let lm-eval check its arguments before anything is loaded.
 
     lm-eval raises plain errors here; only at this point are they sure to be the user's.
@@ -134,7 +134,7 @@ def _checked_arguments(
             expected="one of lm-eval's models, or emo-demo",
             fix=fix,
         )
-    return parsed
+    return parsed, config
 
 
 def _includes_own_tasks(parsed: argparse.Namespace) -> bool:

@@ -33,7 +33,7 @@ class EmoOptions(Strict):
     stimuli: str | list[str] | None = None
     placement: Placement = "suffix"
     placebos: int | str | list[str] | None = None
-    data_dir: str | None = None
+    data_dir: str | None = Field(default=None, min_length=1)
     questions: int | None = Field(default=None, ge=1, le=1_000_000)
     questions_seed: int | None = Field(default=None, ge=0)
 
@@ -48,7 +48,8 @@ def read_options(metadata: Mapping[str, Any] | None) -> EmoOptions:
         UserError: an unknown key, a wrong value, or one of our keys outside `emo`.
     """
     metadata = metadata or {}
-    astray = [key for key in EmoOptions.model_fields if key in metadata]
+    misspelt = [key for key in metadata if key.lower() == METADATA_KEY and key != METADATA_KEY]
+    astray = [key for key in EmoOptions.model_fields if key in metadata] + misspelt
     if astray:
         raise UserError(
             "reading --metadata",

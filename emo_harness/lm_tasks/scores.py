@@ -15,12 +15,12 @@ class QuestionScores:
     Attributes:
         arms: the arms in the run's order.
         by_arm: arm id to score.
-        separate: report each family on its own (`all` tasks) instead of as the task's own family.
+        family: the task's family; `all` reports each of its stimuli's families on its own.
     """
 
     arms: Sequence[Arm]
     by_arm: Mapping[str, float]
-    separate: bool
+    family: str
 
     def named(self, metric: str) -> dict[str, float]:
         """Every reported number by its name in lm-eval's table.
@@ -36,14 +36,15 @@ class QuestionScores:
         placebo = sum(neutral) / len(neutral) if neutral else None
         named: dict[str, float] = {}
         for family, scores in self._families().items():
-            stem = f"{metric}_{family}" if self.separate else metric
+            separate = self.family == "all"
+            stem = f"{metric}_{family}" if separate else metric
             average = sum(scores) / len(scores)
             named[stem] = average
             named[f"{stem}_gain"] = average - control
             if placebo is not None:
                 named[f"{stem}_gain_vs_placebo"] = average - placebo
             named[f"{stem}_worst"] = min(scores)
-            if family == "prompt":
+            if (family if separate else self.family) == "prompt":
                 named[f"{stem}_best"] = max(scores)
         named[f"{metric}_control"] = control
         if placebo is not None:

@@ -27,7 +27,8 @@ class EffectRow:
         asked: the family of the task that was run: attack, prompt, negative, all.
         family: the stimuli's own family, which is another one for a user's own set.
         stimulus: arm id, or "(family)" for the mean over the family's stimuli.
-        subtask: a subtask, or "(all)" for every question of the benchmark together.
+        subtask: a subtask, or "(all)" for the questions of all that were run together.
+        n_subtasks: how many subtasks that is.
         kind: `family`, `stimulus` or `placebo`.
         n_stimuli: how many stimuli the row averages over.
         gain_method: how the interval was made (see `effects.paired_gain`).
@@ -51,6 +52,7 @@ class EffectRow:
     metric: str
     filter: str
     primary: bool
+    n_subtasks: int
     n_questions: int
     n_stimuli: int
     control_pct: float
@@ -82,21 +84,19 @@ class _Block:
 
     head: ArmScores
     subtask: str
+    n_subtasks: int
     scores: NDArray[np.float64]
     unparsed: NDArray[np.bool_]
     truncated: NDArray[np.bool_] | None
     limited: bool
 
 
-def effect_rows(
-    scores: Iterable[ArmScores], limits: dict[str, PromptLimit | None] | None = None
-) -> list[EffectRow]:
+def effect_rows(scores: Iterable[ArmScores]) -> list[EffectRow]:
     """Every row, benchmarks together first, then subtask by subtask.
 
     Args:
-        scores: what `runs.read_scores` gave; only equal models, arms, metrics and filters are
-            put together.
-        limits: model to the tokenizer its stimuli are measured with.
+        scores: what `runs.read_scores` gave; only equal models, settings, arms, metrics and
+            filters are put together.
     """
     groups: dict[tuple[str, ...], list[ArmScores]] = {}
     for item in scores:
@@ -114,7 +114,7 @@ def effect_rows(
         groups.setdefault(key, []).append(item)
     rows: list[EffectRow] = []
     for group in groups.values():
-        lengths = _Lengths((limits or {}).get(group[0].model), group[0].arms)
+        lengths = _Lengths(group[0].limit, group[0].arms)
         blocks = [_stacked(group)]
         if len(group) > 1:
             blocks += [_stacked([item]) for item in group]
@@ -129,6 +129,7 @@ def _stacked(group: Sequence[ArmScores]) -> _Block:
     return _Block(
         head=group[0],
         subtask=ALL_SUBTASKS if len(group) > 1 else group[0].subtask,
+        n_subtasks=len(group),
         scores=np.concatenate([item.scores for item in group]),
         unparsed=np.concatenate([item.unparsed for item in group]),
         truncated=np.concatenate(known) if len(known) == len(cut) else None,
@@ -208,6 +209,7 @@ def _row(
         metric=head.metric,
         filter=head.filter,
         primary=head.primary,
+        n_subtasks=block.n_subtasks,
         n_questions=gain.n,
         n_stimuli=len(members),
         control_pct=100 * float(control.mean()),

@@ -90,7 +90,14 @@ def reported_tables(rows: Sequence[EffectRow]) -> list[tuple[str, list[EffectRow
         if not shown or row.subtask == shown[0].subtask:
             shown.append(row)
     keys = list(tables)
-    return [(f"{key[0]}{_told_apart(key, keys)}", shown) for key, shown in tables.items()]
+    return [
+        (f"{key[0]}, {_asked(shown[0])}{_told_apart(key, keys)}", shown)
+        for key, shown in tables.items()
+    ]
+
+
+def _asked(row: EffectRow) -> str:
+    return f"{row.n_subtasks} subtasks" if row.n_subtasks > 1 else row.subtask
 
 
 def _told_apart(key: tuple[str, str, str], keys: Sequence[tuple[str, str, str]]) -> str:

@@ -23,6 +23,7 @@ _RECORD_KEYS = (
     "filter",
     "placement",
     "stimuli_sha256",
+    "source",
     "arms",
 )
 _DATE = re.compile(r"_(\d{4}-\d\d-\d\dT[\d.-]+\w?)\.json$")
@@ -92,9 +93,23 @@ def find_with_repeats(folders: Iterable[Path]) -> tuple[list[RunTask], list[RunT
         settings = json.dumps(task.settings, sort_keys=True)
         key = (task.model, settings, task.task, record["placement"], record["stimuli_sha256"])
         repeats.setdefault(key, []).append(task)
+    for runs in repeats.values():
+        _refuse_other_questions(runs)
     counting = [runs[-1] for runs in repeats.values()]
     left_out = [task for runs in repeats.values() for task in runs[:-1]]
     return counting, left_out
+
+
+def _refuse_other_questions(runs: list[RunTask]) -> None:
+    """Runs that differ only in the files their questions came from cannot stand for each other."""
+    files = {run.record["source"]["sha256"]: run for run in runs}
+    if len(files) > 1 and runs[0].record["source"]["kind"] != "generated":
+        raise UserError(
+            f"reading several runs of {runs[0].task}",
+            found=f"different questions under one name ({quoted(r.date for r in files.values())})",
+            expected="runs of one task that asked the same questions",
+            fix="report them one by one",
+        )
 
 
 def _tasks_of_folder(folder: Path) -> list[RunTask]:
@@ -186,8 +201,16 @@ def _settings(results: dict[str, Any], task: str) -> dict[str, str]:
         "system_instruction": results.get("system_instruction"),
         "chat_template": (results.get("chat_template_sha") or "")[:12] or None,
         "fewshot_as_multiturn": results.get("fewshot_as_multiturn"),
+        "questions": _questions_from(results["configs"][task]["metadata"][METADATA_KEY]),
     }
     return {key: str(value) for key, value in named.items() if value not in (None, "")}
+
+
+def _questions_from(record: dict[str, Any]) -> str:
+    """The kind of source; of generated questions the seed, since they are others for each."""
+    source = record["source"]
+    seed = str(source["place"]).split(",")[0]
+    return f"generated, {seed}" if source["kind"] == "generated" else str(source["kind"])
 
 
 def _model_name(results: dict[str, Any]) -> str:

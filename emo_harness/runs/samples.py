@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_harness.errors import UserError, quoted
-from emo_harness.prompt_tokens import PromptTokens
+from emo_harness.prompt_tokens import PromptLimit, PromptTokens
 from emo_harness.runs.results import RunArm, RunTask
 
 
@@ -26,6 +26,7 @@ class ArmScores:
         metric, filter: lm-eval's names.
         primary: whether these are the metric and filter that the benchmark is reported by.
         limited: whether the run asked only a part of the questions (`--limit`, `--samples`).
+        limit: the run's tokenizer and context window, None where unknown.
         settings: how the model was run, "name=value" by name: model arguments, generation
             arguments, system instruction, chat template, number of worked examples.
         arms: in the run's order.
@@ -45,6 +46,7 @@ class ArmScores:
     filter: str
     primary: bool
     limited: bool
+    limit: PromptLimit | None
     settings: dict[str, str]
     stimuli_sha256: str
     arms: tuple[RunArm, ...]
@@ -72,9 +74,9 @@ def read_scores(run_task: RunTask, count_tokens: bool = True) -> list[ArmScores]
             for key in [key for key in sample if key.endswith("_by_arm")]:
                 slot = (key.removesuffix("_by_arm"), sample["filter"])
                 readings.setdefault(slot, _Reading()).add(sample, key, arm_ids, where)
-            first = next(iter(readings.values()), None)
-            if tokens and first and len(first.truncated) < len(first.questions):
-                first.truncated.append(tokens.truncated(sample["arguments"], len(arm_ids)))
+            leading = next(iter(readings.values()), None)
+            if tokens and leading and len(leading.truncated) < len(leading.questions):
+                leading.truncated.append(tokens.truncated(sample["arguments"], len(arm_ids)))
         except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
             raise UserError(
                 where,
@@ -97,7 +99,15 @@ def read_scores(run_task: RunTask, count_tokens: bool = True) -> list[ArmScores]
                 expected=f"the {run_task.n_questions} that {run_task.results_file.name} tells of",
                 fix="lines are missing or doubled; run the task again",
             )
-    truncated = next(iter(readings.values())).truncated if tokens else None
+    first, *others = readings.values()
+    if any(other.questions != first.questions for other in others):
+        raise UserError(
+            f"reading the samples {run_task.samples_file.name}",
+            found="other questions, or another order, under another filter",
+            expected="the same questions under every filter",
+            fix="run the task again",
+        )
+    truncated = first.truncated if tokens else None
     return [_arm_scores(run_task, *slot, reading, truncated) for slot, reading in readings.items()]
 
 
@@ -152,6 +162,7 @@ def _arm_scores(
         filter=filter_name,
         primary=(metric, filter_name) == (record["metric"], record["filter"]),
         limited=run_task.limited,
+        limit=run_task.limit,
         settings=run_task.settings,
         stimuli_sha256=record["stimuli_sha256"],
         arms=run_task.arms,

@@ -23,6 +23,8 @@ def ids(family: str, **emo: Any) -> list[str]:
         ({"emo": {"questions": 0}}, "questions = 0"),
         ({"emo": "ea01"}, "emo = 'ea01'"),
         ({"stimuli": ["ea01"]}, "stimuli at the top level"),
+        ({"Emo": {"stimuli": ["ea01"]}}, "Emo at the top level"),
+        ({"emo": {"data_dir": ""}}, "data_dir = ''"),
         ({"placement": "prefix", "emo": {}}, "placement at the top level"),
     ],
 )
@@ -55,6 +57,8 @@ def test_placebos_by_number_by_name_and_shuffled() -> None:
         ("attack", {"placebos": ["ea01"]}, "not a placebo"),
         ("attack", {"stimuli": ["ea01", "ep02"]}, "several families"),
         ("attack", {"stimuli": "prompt"}, "family prompt"),
+        ("negative", {"stimuli": "ea01+ep02"}, "family attack+prompt"),
+        ("prompt", {"stimuli": "ea01+neutral-5"}, "family attack"),
         ("attack", {"stimuli": [], "placebos": 0}, "no stimulus and no placebo"),
         ("attack", {"stimuli": ["ea1"]}, "nearest: 'ea01'"),
     ],
@@ -101,3 +105,21 @@ def test_joined_placebos_are_a_placebo() -> None:
     assert kinds["neutral-5+neutral-12"] == "placebo"
     options = read_options({"emo": {"stimuli": ["neutral-5+ea01"], "placebos": 0}})
     assert arms_of("attack", options, "t")[-1].kind == "stimulus"
+
+
+def test_placebos_are_named_as_stimuli_are(tmp_path: Path) -> None:
+    path = own_set(tmp_path, "name: own\nfamily: tone\nstimuli: [{id: t1, text: Hurry up now.}]")
+    assert ids("attack", stimuli=path, placebos=["shuffled:t1", "neutral-5"]) == [
+        "control", "shuffled:t1", "neutral-5", "t1",
+    ]  # fmt: skip
+    placebos = tmp_path / "placebos.yaml"
+    placebos.write_text(
+        "name: p\nfamily: placebo\nstimuli: [{id: p1, text: Six.}, {id: p2, text: Two.}]"
+    )
+    assert ids("attack", stimuli="ea01", placebos=[str(placebos), "p2+p1"]) == [
+        "control", "p1", "p2", "p2+p1", "ea01",
+    ]  # fmt: skip
+
+
+def test_a_placebo_joined_to_stimuli_stays_in_their_family() -> None:
+    assert ids("attack", stimuli=["attack", "ea01+neutral-5"])[-1] == "ea01+neutral-5"

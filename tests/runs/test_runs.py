@@ -58,6 +58,28 @@ def test_of_repeated_runs_the_one_with_most_questions_counts(mini_run: Path) -> 
     assert len(tasks) == 2 and repeats == []
 
 
+def test_runs_of_one_task_on_other_questions_are_refused(mini_run: Path, tmp_path: Path) -> None:
+    folder, results, _ = copy(mini_run, tmp_path)
+    content = json.loads(results.read_text())
+    for config in content["configs"].values():
+        config["metadata"]["emo"]["source"]["sha256"] = "0" * 64
+    results.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="different questions"):
+        find_tasks([mini_run, folder])
+
+
+def test_other_seeds_of_generated_questions_are_other_settings(tmp_path: Path) -> None:
+    for seed in (7, 8):
+        emo = {"stimuli": "ea01", "questions": 3, "questions_seed": seed}
+        task = build_task("emo_calibration_attack", **emo)
+        write_run(tmp_path / str(seed), [task], lambda prompt: "True")
+    tasks = find_tasks([tmp_path])
+    assert sorted(t.settings["questions"] for t in tasks) == [
+        "generated, seed 7",
+        "generated, seed 8",
+    ]
+
+
 def test_results_named_by_output_path_are_found(mini_run: Path, tmp_path: Path) -> None:
     folder, results, _ = copy(mini_run, tmp_path)
     results.rename(results.with_name(results.name.replace("results_", "mine_")))
