@@ -134,10 +134,9 @@ def load_set(name_or_path: str | Path) -> StimulusSet:
         return _shipped(str(name_or_path))
     path = Path(name_or_path)
     if not _is_file(str(path)):
-        found = "no such file"
         raise UserError(
             f"reading the stimulus set {str(name_or_path)[:80]!r}",
-            found=found + nearest(str(name_or_path), SHIPPED_SETS),
+            found=f"no such file{nearest(str(name_or_path), SHIPPED_SETS)}",
             expected=f"a shipped set ({quoted(SHIPPED_SETS)}) or a YAML file",
             fix="name a set or a file; docs/stimulus-sets.md shows the format",
         )

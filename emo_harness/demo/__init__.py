@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from emo_harness.lm_models import WEIGHTS
+
 _FOLDER = Path(__file__).resolve().parent
 
 
 def model_path() -> Path:
     """The demo language model: a Hugging Face folder that `lm_eval --model hf` loads."""
-    return _FOLDER / "weights" / "emo-demo-lm"
+    return WEIGHTS
 
 
 def truth_path() -> Path:

@@ -29,9 +29,9 @@ from emo_harness.demo import model_path, truth_path
 from emo_harness.demo.corpus import Question
 from emo_harness.demo.planted import FAMILIES, demo_stimuli
 from emo_harness.demo.scoring import choose, choose_plainly
+from emo_harness.demo.truth import CONTROL
 from emo_harness.stimuli import Stimulus, load_set
 
-CONTROL = "control"
 DEFAULT_QUESTIONS = 20_000
 QUESTIONS_PER_BATCH = 20
 VERIFIED_QUESTIONS = 8

@@ -42,7 +42,8 @@ def run(arguments: Sequence[str]) -> None:
     if config.model == "emo-demo":
         # Named in full, so that lm-eval records which model it was.
         parsed.model_args = {"pretrained": str(WEIGHTS), **config.model_args}
-    asked = _asked_tasks(parsed)
+    tasks = [config.tasks] if isinstance(config.tasks, str) else config.tasks
+    asked = [name.strip() for part in tasks for name in str(part).split(",")]
     if not asked:
         raise UserError(
             "reading the arguments",
@@ -50,9 +51,9 @@ def run(arguments: Sequence[str]) -> None:
             expected="the names of tasks, e.g. --tasks emo_bbh_attack",
             fix="`emo tasks list` shows ours",
         )
-    if not _includes_own_tasks(parsed):
+    if not config.include_path:
         _refuse_unknown(asked)
-    only_ours = bool(asked) and all(name.startswith(PREFIX) for name in asked)
+    only_ours = all(name.startswith(PREFIX) for name in asked)
     with _our_task_manager(include_defaults=not only_ours):
         parsed.func(parsed)
 
@@ -91,7 +92,7 @@ def _our_task_manager(*, include_defaults: bool) -> Iterator[None]:
             def __init__(self, include_path: Any = None, **kwargs: Any) -> None:
                 given = include_path if isinstance(include_path, list) else [include_path]
                 # The overlay is part of lm-eval's own tree, so a full index has it already.
-                inside = include_defaults and ours.name == OVERLAY
+                inside = include_defaults and ours == installed_overlay()
                 paths = [str(p) for p in ([] if inside else [ours]) + [p for p in given if p]]
                 super().__init__(
                     **{"include_defaults": include_defaults, **kwargs}, include_path=paths
@@ -135,26 +136,6 @@ def _checked_arguments(
             fix=fix,
         )
     return parsed, config
-
-
-def _includes_own_tasks(parsed: argparse.Namespace) -> bool:
-    if parsed.include_path or not parsed.config:
-        return bool(parsed.include_path)
-    from lm_eval.config.evaluate_config import EvaluatorConfig
-
-    return "include_path" in EvaluatorConfig.load_yaml_config(parsed.config)
-
-
-def _asked_tasks(parsed: argparse.Namespace) -> list[str]:
-    """The task names on the command line, else those of the `--config` file."""
-    tasks = parsed.tasks
-    if tasks is None and parsed.config:
-        from lm_eval.config.evaluate_config import EvaluatorConfig
-
-        tasks = EvaluatorConfig.load_yaml_config(parsed.config).get("tasks")
-    if isinstance(tasks, str):
-        tasks = [tasks]
-    return [name.strip() for part in tasks or [] for name in str(part).split(",")]
 
 
 def _refuse_unknown(asked: Sequence[str]) -> None:
