@@ -72,7 +72,9 @@ def coverage(
     expected = n_questions * (difference != 0).mean(axis=0)
     per_arm = [
         Coverage(family_of[arm], arm, 100 * g, d, h / n_draws, d >= MIN_DIFFERING_FOR_T)
-        for arm, g, d, h in zip(arms, true_gain, expected, hits, strict=True)
+        for arm, g, d, h in zip(
+            arms, true_gain.tolist(), expected.tolist(), hits.tolist(), strict=True
+        )
     ]
     per_family = [
         Coverage(

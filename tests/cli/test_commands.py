@@ -75,6 +75,12 @@ def test_user_mistakes_end_in_one_block_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_calibrate_in_json() -> None:
+    told = json.loads(emo("calibrate", "--draws", "50", "--json").stdout)
+    assert told["n_stored"] == 20_000
+    assert {arm["stimulus"] for arm in told["arms"]} > {"ea01", "ep02", "neutral-5", "(family)"}
+
+
 def test_report_prints_its_table_and_writes_its_files(mini_run: Path, tmp_path: Path) -> None:
     done = emo("report", str(mini_run), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
