@@ -68,7 +68,7 @@ def coverage(
         hits += _covered(difference[drawn], true_gain)
         for family, mean in family_mean.items():
             gain = paired_gain(mean[drawn], np.zeros(n_questions))
-            family_hits[family] += gain.low_pp <= 100 * mean.mean() <= gain.high_pp
+            family_hits[family] += int(gain.low_pp <= 100 * mean.mean() <= gain.high_pp)
     expected = n_questions * (difference != 0).mean(axis=0)
     per_arm = [
         Coverage(family_of[arm], arm, 100 * g, d, h / n_draws, d >= MIN_DIFFERING_FOR_T)
