@@ -6,8 +6,9 @@ downloaded) with the tokenizers library, so no model code is imported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ GENERATED_TOKENS_KEYS = (
     "max_tokens",
     "max_completion_tokens",
 )
+# More tokens than a sentence put into a prompt can add beyond its own bytes, or take away, by
+# parting words around it.
+_PARTED_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -58,40 +62,72 @@ class PromptTokens:
         path = tokenizer_file(limit.tokenizer, limit.revision) if limit else None
         if limit is None or path is None:
             return None
-        from tokenizers import Tokenizer
+        tokenizer = _tokenizer(path, path.stat().st_mtime_ns)
+        return cls(tokenizer, limit.max_length) if tokenizer else None
 
-        try:
-            return cls(Tokenizer.from_file(str(path)), limit.max_length)
-        except Exception:  # tokenizers raises nothing narrower for a file it cannot read
-            return None
-
-    def truncated(self, arguments: Mapping[str, Mapping[str, Any]], n_arms: int) -> list[bool]:
+    def truncated(self, requests: Sequence[tuple[str, object]], n_arms: int) -> list[bool]:
         """Whether lm-eval had to cut the prompt, arm by arm.
 
         Args:
-            arguments: `arguments` of one logged sample: the requests of all arms in order.
+            requests: (prompt, generation arguments or option) of one question, the requests of
+                all arms in order.
             n_arms: how many arms they belong to; an arm with several requests (answer options)
                 counts as truncated if any of them was.
         """
-        requests = list(arguments.values())
         per_arm = len(requests) // n_arms
-        cut = [self._is_cut(request) for request in requests]
+        counted: list[tuple[int, int]] = []
+        cut = [self._is_cut(prompt, rest, counted) for prompt, rest in requests]
         return [any(cut[i * per_arm : (i + 1) * per_arm]) for i in range(n_arms)]
 
     def count(self, text: str, special: bool = True) -> int:
-        return len(self._tokenizer.encode(text, add_special_tokens=special).ids)
+        return len(self._tokenizer.encode(_encodable(text), add_special_tokens=special).ids)
 
-    def _is_cut(self, request: Mapping[str, Any]) -> bool:
-        prompt, rest = request["arg_0"], request.get("arg_1")
+    def _is_cut(self, prompt: str, rest: object, counted: list[tuple[int, int]]) -> bool:
         if isinstance(rest, Mapping):
             named = [rest[key] for key in GENERATED_TOKENS_KEYS if rest.get(key) is not None]
             reserved = int(named[0]) if named else DEFAULT_GENERATED_TOKENS
-            return self._exceeds(prompt, self._max_length - reserved)
-        return self._exceeds(prompt + str(rest or ""), self._max_length + 1)
+            return self._exceeds(prompt, self._max_length - reserved, counted)
+        return self._exceeds(prompt + str(rest or ""), self._max_length + 1, counted)
 
-    def _exceeds(self, text: str, room: int) -> bool:
+    def _exceeds(self, text: str, room: int, counted: list[tuple[int, int]]) -> bool:
+        """Whether a text has more tokens than there is room for; counts only where unsure.
+
+        `counted` holds (bytes, tokens) of the question's first counted prompt. The question's
+        other prompts differ from it by an inserted sentence, so they have no fewer tokens and at
+        most as many more as bytes, but for a few where the insertion parts a word.
+        """
         # No tokenizer makes more tokens than bytes, begin and end marks aside.
-        return len(text.encode()) + 2 > room and self.count(text) > room
+        if 4 * len(text) + 2 <= room:
+            return False
+        n_bytes = len(text) if text.isascii() else len(_encodable(text).encode())
+        if n_bytes + 2 <= room:
+            return False
+        for bytes_before, tokens_before in counted:
+            inserted = n_bytes - bytes_before
+            if tokens_before + max(inserted, 0) + _PARTED_TOKENS <= room:
+                return False
+            if inserted >= 0 and tokens_before - _PARTED_TOKENS > room:
+                return True
+        n_tokens = self.count(text)
+        if not counted:
+            counted.append((n_bytes, n_tokens))
+        return n_tokens > room
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(path: Path, mtime_ns: int) -> Any:
+    """The tokenizer in a file of this age; None where it cannot be read."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception:  # tokenizers raises nothing narrower for a file it cannot read
+        return None
+
+
+def _encodable(text: str) -> str:
+    """Without lone surrogates, which JSON may hold and UTF-8 may not."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def tokenizer_file(place: str, revision: str | None = None) -> Path | None:

@@ -23,6 +23,12 @@ def _no_data_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EMO_HARNESS_DATA", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has read is not taken from another's store, nor from the user's."""
+    monkeypatch.setenv("EMO_HARNESS_CACHE", str(tmp_path_factory.mktemp("store")))
+
+
 @pytest.fixture(scope="session")
 def bbh_folder() -> Path:
     folder = SHARED / "data" / "bbh" / "bbh"

@@ -22,26 +22,51 @@ def test_generation_prompts_must_leave_room_for_the_answer(tokenizer_folder: Pat
     tokens = PromptTokens.for_limit(PromptLimit(str(tokenizer_folder), max_length=300))
     assert tokens is not None
 
-    def request(n: int, **kwargs: int) -> dict:
-        return {"arg_0": "word " * n, "arg_1": {"until": ["\n"], **kwargs}}
+    def request(n: int, **kwargs: int) -> tuple[str, object]:
+        return "word " * n, {"until": ["\n"], **kwargs}
 
-    arguments = {
-        "a": request(44),
-        "b": request(45),
-        "c": request(45, max_gen_toks=8),
-        "d": request(45, max_new_tokens=8),
-    }
-    assert tokens.truncated(arguments, n_arms=4) == [False, True, False, False]
+    requests = [
+        request(44),
+        request(45),
+        request(45, max_gen_toks=8),
+        request(45, max_new_tokens=8),
+    ]
+    assert tokens.truncated(requests, n_arms=4) == [False, True, False, False]
 
 
 def test_an_arm_with_options_is_cut_if_any_option_is(tokenizer_folder: Path) -> None:
     tokens = PromptTokens.for_limit(PromptLimit(str(tokenizer_folder), max_length=20))
     assert tokens is not None
-    short, long = (
-        {"arg_0": "word " * 20, "arg_1": " word"},
-        {"arg_0": "word " * 21, "arg_1": " word"},
+    short, long = ("word " * 20, " word"), ("word " * 21, " word")
+    assert tokens.truncated([short, short, short, long], 2) == [False, True]
+
+
+def test_a_counted_prompt_bounds_its_likes_without_counting_them(tokenizer_folder: Path) -> None:
+    tokens = PromptTokens.for_limit(PromptLimit(str(tokenizer_folder), max_length=2000))
+    assert tokens is not None
+    counted: list[str] = []
+
+    class Counting:
+        def encode(self, text: str, add_special_tokens: bool) -> object:
+            counted.append(text)
+            return tokens._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+    base = "word " * 600
+    like, long = "Calm down. " + base, "word " * 2100
+    bounded = PromptTokens(Counting(), 2000).truncated(
+        [(text, {}) for text in (base, like, base + " x", long)], 4
     )
-    assert tokens.truncated({"a": short, "b": short, "c": short, "d": long}, 2) == [False, True]
+    assert bounded == [False, False, False, True]
+    assert counted == [base, long]
+    counted.clear()
+    long_like = "Calm down. " + long
+    assert PromptTokens(Counting(), 2000).truncated([(long, {}), (long_like, {})], 2) == [True] * 2
+    assert counted == [long]
+
+
+def test_lone_surrogates_are_counted_not_refused(tokenizer_folder: Path) -> None:
+    tokens = PromptTokens.for_limit(PromptLimit(str(tokenizer_folder), max_length=10))
+    assert tokens is not None and tokens.truncated([("word \ud800 " * 40, {})], 1) == [True]
 
 
 @pytest.mark.parametrize(

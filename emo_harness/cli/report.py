@@ -1,61 +1,71 @@
-"""`emo report`: from run folders to the effect table."""
+"""`emo report`: from run folders to a page and its tables."""
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    from emo_harness.report import EffectRow
+from emo_harness.cli.as_json import known
+from emo_harness.errors import UserError
 
+if TYPE_CHECKING:
+    from emo_harness.report import ReportContents
+
+MOST_MARGIN_PP = 50
 EXAMPLE = "Example: emo report runs/ --out report/"
 
 
 def report(
     runs: list[Path] = typer.Argument(..., help="Run folders that lm-eval wrote (--output_path)."),
     out: Path = typer.Option(Path("report"), "--out", help="Where the report goes."),
+    margin: float = typer.Option(
+        1.0, "--margin", help="The largest gain still called no difference, percentage points."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print every row as JSON, no table."),
 ) -> None:
-    """Compare every arm with control and placebo: effects.csv, effects.parquet, effects.md."""
-    from tqdm import tqdm
+    """Compare every arm with control and placebos: report.html, and its tables beside it.
 
-    from emo_harness.report import effect_rows, write_exports
-    from emo_harness.runs import find_with_repeats, read_scores
-
-    found, repeats = find_with_repeats(runs)
-    for repeat in repeats:
-        typer.echo(
-            f"left out: {repeat.task} of {repeat.date} ({repeat.n_questions} questions), "
-            "asked again with the same model, settings and stimuli",
-            err=True,
+    Several runs (models, temperatures, placements, modes, seeds) go into one report; runs that
+    cannot be compared are refused. The page opens from disk and needs no network.
+    """
+    if not 0 < margin < MOST_MARGIN_PP:
+        raise UserError(
+            "reading --margin",
+            found=f"{margin:g}",
+            expected=f"percentage points above 0 and below {MOST_MARGIN_PP}",
+            fix="name the largest gain that you would still call no difference, e.g. 1",
         )
-    bar = tqdm(found, desc="reading samples", unit="task", disable=None)
-    scores = [item for task in bar for item in read_scores(task)]
-    rows = effect_rows(scores)
-    files = write_exports(rows, out)
+    from emo_harness.command_line import command_line
+    from emo_harness.report import build, write_exports, write_page
+    from emo_harness.runs import read_runs
+
+    read = read_runs(runs)
+    made = build(read, runs, margin, command_line())
+    for remark in read.remarks:
+        typer.echo(f"note: {remark}", err=True)
+    files = write_page(made.contents, out) + write_exports(made, out)
     if as_json:
-        typer.echo(json.dumps([_jsonable(row) for row in rows]))
+        rows = [known(vars(row)) for row in made.contents.rows]
+        typer.echo(json.dumps(rows))
         return
-    _print_tables(rows)
+    _print_tables(made.contents)
     typer.echo("\n".join(f"wrote {path}" for path in files))
 
 
-def _print_tables(rows: list[EffectRow]) -> None:
+def _print_tables(contents: ReportContents) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from emo_harness.report.exports import COLUMNS, READING, cells, notes, reported_tables
+    from emo_harness.report.effect_text import COLUMNS, READING, cells, notes, reported_tables
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=132)
-    for title, shown in reported_tables(rows):
+    for title, shown in reported_tables(contents.rows):
         table = Table(title=Text(title), title_justify="left", header_style="bold")
         for column in COLUMNS:
             table.add_column(Text(column), justify="left" if column == "stimulus" else "right")
@@ -65,10 +75,11 @@ def _print_tables(rows: list[EffectRow]) -> None:
         for note in notes(shown):
             console.print(note, markup=False)
     console.print(READING, markup=False)
-
-
-def _jsonable(row: EffectRow) -> dict[str, object]:
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in asdict(row).items()
-    }
+    for claim in contents.claims:
+        console.print(
+            Text(
+                f"{claim.label}, {claim.family}: {claim.verdict}; sentences like these: "
+                f"{claim.like_verdict}"
+            ),
+            style="bold",
+        )

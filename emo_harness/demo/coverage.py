@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from emo_harness.demo.truth import CONTROL, Truth
-from emo_harness.effects import MIN_DIFFERING_FOR_T, binary_gain, paired_gain
+from emo_harness.effects import gains_of_counts, paired_gain
 from emo_harness.stimuli import shipped_stimuli
 
 ACCEPTED = (0.93, 0.97)
+# Where fewer questions are expected to differ, intervals may hold the truth more often than that.
+MIN_DIFFERING = 10
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ def coverage(
     """
     arms = [arm for arm in truth.is_right if arm != CONTROL]
     control = truth.is_right[CONTROL].astype(np.int8)
-    difference = np.stack([truth.is_right[arm] - control for arm in arms], axis=1).astype(np.int8)
+    right = np.stack([truth.is_right[arm] for arm in arms], axis=1).astype(np.float64)
+    right_under_control = control.astype(np.float64)
+    difference = right.astype(np.int8) - control[:, None]
     family_of = {arm: shipped_stimuli()[arm].family for arm in arms}
     families = {f: [i for i, a in enumerate(arms) if family_of[a] == f] for f in family_of.values()}
     family_mean = {f: difference[:, m].mean(axis=1) for f, m in families.items() if len(m) > 1}
@@ -67,11 +71,11 @@ def coverage(
         drawn = rng.choice(len(control), size=n_questions, replace=False, shuffle=False)
         hits += _covered(difference[drawn], true_gain)
         for family, mean in family_mean.items():
-            gain = paired_gain(mean[drawn], np.zeros(n_questions))
+            gain = paired_gain(right[drawn][:, families[family]], right_under_control[drawn])
             family_hits[family] += int(gain.low_pp <= 100 * mean.mean() <= gain.high_pp)
     expected = n_questions * (difference != 0).mean(axis=0)
     per_arm = [
-        Coverage(family_of[arm], arm, 100 * g, d, h / n_draws, d >= MIN_DIFFERING_FOR_T)
+        Coverage(family_of[arm], arm, 100 * g, d, h / n_draws, d >= MIN_DIFFERING)
         for arm, g, d, h in zip(
             arms, true_gain.tolist(), expected.tolist(), hits.tolist(), strict=True
         )
@@ -83,7 +87,7 @@ def coverage(
             100 * float(mean.mean()),
             n_questions * float((mean != 0).mean()),
             family_hits[family] / n_draws,
-            n_questions * float((mean != 0).mean()) >= MIN_DIFFERING_FOR_T,
+            n_questions * float((mean != 0).mean()) >= MIN_DIFFERING,
         )
         for family, mean in family_mean.items()
     ]
@@ -92,9 +96,6 @@ def coverage(
 
 def _covered(difference: NDArray[np.int8], true_gain: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(n_arms,) bool from (n_questions, n_arms) differences of one draw."""
-    n = len(difference)
     gained, lost = (difference > 0).sum(axis=0), (difference < 0).sum(axis=0)
-    gains = [binary_gain(n, int(g), int(c)) for g, c in zip(gained, lost, strict=True)]
-    low = np.array([g.low_pp for g in gains])
-    high = np.array([g.high_pp for g in gains])
-    return (low <= 100 * true_gain) & (100 * true_gain <= high)
+    gains = gains_of_counts(np.full(len(gained), len(difference)), gained, lost)
+    return (gains.low_pp <= 100 * true_gain) & (100 * true_gain <= gains.high_pp)

@@ -22,6 +22,7 @@ from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
 from emo_harness import __version__, benchmarks, placement
+from emo_harness.command_line import command_line
 from emo_harness.errors import UserError, show_user_errors
 from emo_harness.lm_tasks.arms import Arm, arms_of
 from emo_harness.lm_tasks.base_config import TaskDeclaration, base_config
@@ -56,7 +57,8 @@ class EmotionTask(ConfigurableTask):
         self.options: EmoOptions = read_options(given.get("metadata"))
         self.arms: tuple[Arm, ...] = arms_of(self.declared.family, self.options, given["task"])
         self.n_dropped = 0
-        super().__init__(config={**base_config(self.declared), **given}, **kwargs)
+        repeats = self._repeats(given)
+        super().__init__(config={**base_config(self.declared), **given, **repeats}, **kwargs)
         self._upstream_templates = (self._config.description, self._config.doc_to_text)
         self._templates = {arm.id: self._templates_of(arm) for arm in self.arms}
         self._fallbacks = _filter_fallbacks(self._config.filter_list)
@@ -261,6 +263,18 @@ class EmotionTask(ConfigurableTask):
         self.dataset = DatasetDict({self.config.test_split: split.select(kept)})
         self._config.doc_to_choice = options
 
+    def _repeats(self, given: Mapping[str, Any]) -> dict[str, int]:
+        if self.options.repeats is None:
+            return {}
+        if given["output_type"] != "generate_until" and self.options.repeats > 1:
+            raise UserError(
+                f"asking {given['task']} several times",
+                found=f"repeats = {self.options.repeats}",
+                expected="1 for log-likelihoods, which are the same each time",
+                fix="leave `repeats` out, or ask a task that generates answers",
+            )
+        return {"repeats": self.options.repeats}
+
     def _record(self) -> dict[str, Any]:
         """What is constant over the run; lm-eval writes it into its results file."""
         stimuli = [arm.stimulus for arm in self.arms if arm.stimulus is not None]
@@ -273,6 +287,7 @@ class EmotionTask(ConfigurableTask):
             "stimuli_sha256": content_hash(stimuli),
             "source": vars(self.source),
             "n_dropped": self.n_dropped,
+            "command": command_line(),
             "arms": [arm.record() for arm in self.arms],
         }
 

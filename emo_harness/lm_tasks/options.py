@@ -28,6 +28,7 @@ class EmoOptions(Strict):
         data_dir: folder of the benchmark's published files.
         questions: how many questions a generated benchmark makes.
         questions_seed: the seed it makes them from.
+        repeats: how often each prompt is asked; has a meaning where answers are sampled.
     """
 
     stimuli: str | list[str] | None = None
@@ -36,6 +37,7 @@ class EmoOptions(Strict):
     data_dir: str | None = Field(default=None, min_length=1)
     questions: int | None = Field(default=None, ge=1, le=1_000_000)
     questions_seed: int | None = Field(default=None, ge=0)
+    repeats: int | None = Field(default=None, ge=1, le=100)
 
 
 def read_options(metadata: Mapping[str, Any] | None) -> EmoOptions:

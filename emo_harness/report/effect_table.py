@@ -3,44 +3,60 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emo_harness.effects import Gain, paired_gain
-from emo_harness.prompt_tokens import PromptLimit, PromptTokens
-from emo_harness.runs import ArmScores, RunArm
+from emo_harness.effects import benjamini_hochberg
+from emo_harness.report.claims import FamilyClaim
+from emo_harness.report.groups import ALL_SUBTASKS, Group
+from emo_harness.report.scope import Comparison, Scope, scopes_of
 
-ALL_SUBTASKS = "(all)"
+__all__ = ["ALL_SUBTASKS", "FAMILY_MEAN", "EffectRow", "effect_rows", "theory_name"]
+
 FAMILY_MEAN = "(family)"
+NAN = float("nan")
+_DEMAND = {True: "yes", False: "no", None: ""}
 
 
 @dataclass(frozen=True)
 class EffectRow:
-    """How one arm (or a family's mean) compares with control and with its placebo.
+    """How one arm (or the mean of several) compares with control and with its placebo.
 
     Shares are in per cent, gains in percentage points with 95% intervals; NaN is unknown.
 
     Attributes:
+        label: the model's name, with the settings that tell it apart from others of that name.
         asked: the family of the task that was run: attack, prompt, negative, all.
         family: the stimuli's own family, which is another one for a user's own set.
-        stimulus: arm id, or "(family)" for the mean over the family's stimuli.
+        stimulus: arm id, "(family)" for the mean over the family's stimuli, "(theory: NAME)" for
+            the mean over those of one theory.
         subtask: a subtask, or "(all)" for the questions of all that were run together.
         n_subtasks: how many subtasks that is.
-        kind: `family`, `stimulus` or `placebo`.
+        kind: `family`, `theory`, `stimulus` or `placebo`.
+        n_questions: questions scored under every arm concerned; `n_lost` others were not.
         n_stimuli: how many stimuli the row averages over.
-        gain_method: how the interval was made (see `effects.paired_gain`).
+        gain_method: how the interval was made (see `effects.Gain`).
+        p: of no gain, not corrected; exact (McNemar, relabelling) where few questions differ.
+        q: after Benjamini-Hochberg over the stimulus-by-subtask map of one family; NaN elsewhere.
         placebo: what `gain_vs_placebo_pp` is against: the neutral placebo nearest in length, or
-            "(mean)" of the neutral ones for a family.
+            "(mean)" of the neutral ones for a mean over stimuli.
+        gain_vs_self_check_pp: against the self-check, which asks to check without affect.
+        gain_parsed_pp: on answers parsed under both arms; `parsing_flag` tells an effect that
+            vanishes there. NaN where the filter is not the one reported by.
+        mde_pp: gain that so many questions show with 80% power.
+        verdict: of a family on all its questions, as in `claims.FamilyClaim`; "" elsewhere.
         length: of the stimulus, in `length_unit` (tokens of the run's tokenizer, else words).
+        demand: "yes" if the sentence orders to check or explain, "no", "" unknown.
+        answer_chars_control, answer_chars_arm: mean length of answers, characters.
         limited: the run asked a part of the questions; not for reporting.
         settings: how the model was run, JSON.
         stimuli_sha256: content hash of all arms' stimuli.
     """
 
     model: str
+    label: str
     benchmark: str
     mode: str
     placement: str
@@ -54,6 +70,7 @@ class EffectRow:
     primary: bool
     n_subtasks: int
     n_questions: int
+    n_lost: int
     n_stimuli: int
     control_pct: float
     arm_pct: float
@@ -62,179 +79,184 @@ class EffectRow:
     gain_high_pp: float
     gain_method: str
     n_differing: int
+    p: float
+    q: float
     placebo: str
     gain_vs_placebo_pp: float
     gain_vs_placebo_low_pp: float
     gain_vs_placebo_high_pp: float
+    gain_vs_self_check_pp: float
+    gain_vs_self_check_low_pp: float
+    gain_vs_self_check_high_pp: float
+    gain_parsed_pp: float
+    gain_parsed_low_pp: float
+    gain_parsed_high_pp: float
+    parsing_flag: str
+    mde_pp: float
+    verdict: str
     unparsed_control_pct: float
     unparsed_arm_pct: float
     truncated_control_pct: float
     truncated_arm_pct: float
+    refused_control_pct: float
+    refused_arm_pct: float
+    answer_chars_control: float
+    answer_chars_arm: float
     length: float
     length_unit: str
+    theory: str
+    demand: str
+    arousal_rank: float
     limited: bool
     text: str
     settings: str
     stimuli_sha256: str
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Scores to be compared: a subtask, or every subtask of a benchmark on top of each other."""
-
-    head: ArmScores
-    subtask: str
-    n_subtasks: int
-    scores: NDArray[np.float64]
-    unparsed: NDArray[np.bool_]
-    truncated: NDArray[np.bool_] | None
-    limited: bool
-
-
-def effect_rows(scores: Iterable[ArmScores]) -> list[EffectRow]:
-    """Every row, benchmarks together first, then subtask by subtask.
+def effect_rows(groups: Iterable[Group], claims: Iterable[FamilyClaim] = ()) -> list[EffectRow]:
+    """Every row: group by group, all subtasks together first, then subtask by subtask.
 
     Args:
-        scores: what `runs.read_scores` gave; only equal models, settings, arms, metrics and
-            filters are put together.
+        groups: of all runs in the report.
+        claims: made of the same groups; their verdicts go into the families' rows.
     """
-    groups: dict[tuple[str, ...], list[ArmScores]] = {}
-    for item in scores:
-        key = (
-            item.model,
-            item.benchmark,
-            item.mode,
-            item.family,
-            item.placement,
-            item.stimuli_sha256,
-            json.dumps(item.settings, sort_keys=True),
-            item.metric,
-            item.filter,
+    verdicts = {
+        (claim.label, claim.benchmark, claim.mode, claim.placement, claim.asked, claim.family): (
+            claim.verdict
         )
-        groups.setdefault(key, []).append(item)
-    rows: list[EffectRow] = []
-    for group in groups.values():
-        lengths = _Lengths(group[0].limit, group[0].arms)
-        blocks = [_stacked(group)]
-        if len(group) > 1:
-            blocks += [_stacked([item]) for item in group]
-        for block in blocks:
-            rows.extend(_rows_of(block, lengths))
+        for claim in claims
+    }
+    return [row for group in groups for row in _rows_of_group(group, verdicts)]
+
+
+def theory_name(theory: str) -> str:
+    return f"(theory: {theory})"
+
+
+Verdicts = Mapping[tuple[str, ...], str]
+
+
+def _rows_of_group(group: Group, verdicts: Verdicts) -> list[EffectRow]:
+    rows = [row for scope in scopes_of(group) for row in _rows_of_scope(scope, verdicts)]
+    return _with_q(rows, group.subtask)
+
+
+def _rows_of_scope(scope: Scope, verdicts: Verdicts) -> list[EffectRow]:
+    group, head = scope.group, scope.group.head
+    rows = []
+    for family, members in group.families.items():
+        key = (group.label, head.benchmark, head.mode, head.placement, head.family, family)
+        told = verdicts.get(key, "") if head.primary and scope.subtask == group.subtask else ""
+        mean = scope.mean_of(members)
+        rows.append(_row(scope, mean, members, family, FAMILY_MEAN, "family", told))
+        theories: dict[str, list[int]] = {}
+        for i in members:
+            theories.setdefault(group.arms[i].theory or "", []).append(i)
+        for theory, own in theories.items():
+            if theory and len(own) < len(members):
+                mean = scope.mean_of(own)
+                rows.append(_row(scope, mean, own, family, theory_name(theory), "theory"))
+        rows += [
+            _row(scope, scope.single(i), (i,), family, group.arms[i].id, "stimulus")
+            for i in members
+        ]
+    rows += [
+        _row(scope, scope.single(i), (i,), arm.family, arm.id, "placebo")
+        for i, arm in enumerate(group.arms)
+        if arm.kind == "placebo"
+    ]
     return rows
 
 
-def _stacked(group: Sequence[ArmScores]) -> _Block:
-    cut = [item.truncated for item in group]
-    known = [c for c in cut if c is not None]
-    return _Block(
-        head=group[0],
-        subtask=ALL_SUBTASKS if len(group) > 1 else group[0].subtask,
-        n_subtasks=len(group),
-        scores=np.concatenate([item.scores for item in group]),
-        unparsed=np.concatenate([item.unparsed for item in group]),
-        truncated=np.concatenate(known) if len(known) == len(cut) else None,
-        limited=any(item.limited for item in group),
-    )
-
-
-class _Lengths:
-    """Lengths of the arms' sentences, to find the placebo nearest to a stimulus."""
-
-    def __init__(self, limit: PromptLimit | None, arms: Sequence[RunArm]) -> None:
-        tokens = PromptTokens.for_limit(limit)
-        self.unit = "tokens" if tokens else "words"
-        self._of = {
-            arm.id: tokens.count(arm.text, special=False) if tokens else len(arm.text.split())
-            for arm in arms
-        }
-
-    def __getitem__(self, arm_id: str) -> int:
-        return self._of[arm_id]
-
-
-def _rows_of(block: _Block, lengths: _Lengths) -> Iterator[EffectRow]:
-    arms = block.head.arms
-    neutral = [i for i, a in enumerate(arms) if a.placebo == "neutral"]
-    families: dict[str, list[int]] = {}
-    for i, arm in enumerate(arms):
-        if arm.kind == "stimulus":
-            families.setdefault(arm.family, []).append(i)
-    for family, members in families.items():
-        yield _row(block, lengths, members, neutral, family, FAMILY_MEAN, "family")
-        for i in members:
-            nearest = _nearest(i, neutral, arms, lengths)
-            yield _row(block, lengths, [i], nearest, family, arms[i].id, "stimulus")
-    for i, arm in enumerate(arms):
-        if arm.kind == "placebo":
-            yield _row(block, lengths, [i], [], arm.family, arm.id, "placebo")
-
-
-def _nearest(
-    i: int, neutral: Sequence[int], arms: Sequence[RunArm], lengths: _Lengths
-) -> list[int]:
-    """The neutral placebo nearest in length; the shorter one of two at equal distance."""
-    length = lengths[arms[i].id]
-    by_distance = sorted(
-        neutral, key=lambda j: (abs(lengths[arms[j].id] - length), lengths[arms[j].id])
-    )
-    return by_distance[:1]
-
-
 def _row(
-    block: _Block,
-    lengths: _Lengths,
-    members: Sequence[int],
-    placebos: Sequence[int],
+    scope: Scope,
+    found: Comparison,
+    members: tuple[int, ...] | list[int],
     family: str,
     stimulus: str,
     kind: str,
+    verdict: str = "",
 ) -> EffectRow:
-    head, arms = block.head, block.head.arms
-    arm = block.scores[:, members].mean(axis=1)
-    control = block.scores[:, 0]
-    gain = paired_gain(arm, control)
-    unknown = Gain(0, 0, float("nan"), float("nan"), float("nan"), "none")
-    against = paired_gain(arm, block.scores[:, placebos].mean(axis=1)) if placebos else unknown
-    single = kind != "family"
+    group, head = scope.group, scope.group.head
+    arms = [group.arms[i] for i in members]
+    theories = {arm.theory or "" for arm in arms}
+    demands = {arm.demand for arm in arms}
+    ranks = {arm.arousal_rank for arm in arms}
+    lengths = group.lengths
+    gain, placebo, check, parsed = found.gain, found.placebo, found.self_check, found.parsed
     return EffectRow(
         model=head.model,
+        label=group.label,
         benchmark=head.benchmark,
         mode=head.mode,
         placement=head.placement,
         asked=head.family,
         family=family,
         stimulus=stimulus,
-        subtask=block.subtask,
+        subtask=scope.subtask,
         kind=kind,
         metric=head.metric,
         filter=head.filter,
         primary=head.primary,
-        n_subtasks=block.n_subtasks,
+        n_subtasks=scope.n_subtasks,
         n_questions=gain.n,
+        n_lost=scope.n_questions - gain.n,
         n_stimuli=len(members),
-        control_pct=100 * float(control.mean()),
-        arm_pct=100 * float(arm.mean()),
+        control_pct=found.control_pct,
+        arm_pct=found.control_pct + gain.mean_pp,
         gain_pp=gain.mean_pp,
         gain_low_pp=gain.low_pp,
         gain_high_pp=gain.high_pp,
         gain_method=gain.method,
         n_differing=gain.n_differing,
-        placebo="" if not placebos else arms[placebos[0]].id if single else "(mean)",
-        gain_vs_placebo_pp=against.mean_pp,
-        gain_vs_placebo_low_pp=against.low_pp,
-        gain_vs_placebo_high_pp=against.high_pp,
-        unparsed_control_pct=_share_pct(block.unparsed, [0]),
-        unparsed_arm_pct=_share_pct(block.unparsed, members),
-        truncated_control_pct=_share_pct(block.truncated, [0]),
-        truncated_arm_pct=_share_pct(block.truncated, members),
-        length=float(np.mean([lengths[arms[i].id] for i in members])),
+        p=gain.p,
+        q=NAN,
+        placebo=found.placebo_id,
+        gain_vs_placebo_pp=placebo.mean_pp,
+        gain_vs_placebo_low_pp=placebo.low_pp,
+        gain_vs_placebo_high_pp=placebo.high_pp,
+        gain_vs_self_check_pp=check.mean_pp,
+        gain_vs_self_check_low_pp=check.low_pp,
+        gain_vs_self_check_high_pp=check.high_pp,
+        gain_parsed_pp=parsed.mean_pp,
+        gain_parsed_low_pp=parsed.low_pp,
+        gain_parsed_high_pp=parsed.high_pp,
+        parsing_flag=found.parsing_flag,
+        mde_pp=found.mde_pp,
+        verdict=verdict,
+        unparsed_control_pct=scope.share_pct("unparsed", (0,)),
+        unparsed_arm_pct=scope.share_pct("unparsed", members),
+        truncated_control_pct=scope.share_pct("truncated", (0,)),
+        truncated_arm_pct=scope.share_pct("truncated", members),
+        refused_control_pct=scope.share_pct("refused", (0,)),
+        refused_arm_pct=scope.share_pct("refused", members),
+        answer_chars_control=scope.mean("answer_chars", (0,)),
+        answer_chars_arm=scope.mean("answer_chars", members),
+        length=float(np.mean([lengths[arm.id] for arm in arms])),
         length_unit=lengths.unit,
-        limited=block.limited,
-        text=arms[members[0]].text if single else "",
+        theory=theories.pop() if len(theories) == 1 else "",
+        demand=_DEMAND[demands.pop()] if len(demands) == 1 else "",
+        arousal_rank=float(ranks.pop() or NAN) if len(ranks) == 1 else NAN,
+        limited=group.limited,
+        text=arms[0].text if kind in ("stimulus", "placebo") else "",
         settings=json.dumps(head.settings, sort_keys=True),
         stimuli_sha256=head.stimuli_sha256,
     )
 
 
-def _share_pct(flags: NDArray[np.bool_] | None, members: Sequence[int]) -> float:
-    return float("nan") if flags is None else 100 * float(flags[:, members].mean())
+def _with_q(rows: list[EffectRow], whole: str) -> list[EffectRow]:
+    """Fill in q over each family's map: stimuli by subtasks, or by the one there is."""
+    single = whole != ALL_SUBTASKS
+    corrected = list(rows)
+    for family in {row.family for row in rows if row.kind == "stimulus"}:
+        cells = [
+            i
+            for i, row in enumerate(rows)
+            if row.kind == "stimulus"
+            and row.family == family
+            and (single or row.subtask != ALL_SUBTASKS)
+        ]
+        q = benjamini_hochberg([rows[i].p for i in cells])
+        for i, value in zip(cells, q.tolist(), strict=True):
+            corrected[i] = replace(rows[i], q=value)
+    return corrected

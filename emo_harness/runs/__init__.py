@@ -4,15 +4,24 @@ A run folder holds `results_<date>.json` and one `samples_<task>_<date>.jsonl` p
 or in a subfolder per model. Sample files are read line by line, never held whole.
 """
 
-from emo_harness.runs.results import RECORD_SCHEMA, RunArm, RunTask, find_tasks, find_with_repeats
-from emo_harness.runs.samples import ArmScores, read_scores
+from emo_harness.runs.answers import Answer, read_answers
+from emo_harness.runs.arm_scores import ArmScores, SampleLine
+from emo_harness.runs.facts import QuestionSource, RunFacts
+from emo_harness.runs.results import RECORD_SCHEMA, RunArm, RunTask, find_tasks
+from emo_harness.runs.run_reader import RunsRead, read_runs, read_scores
 
 __all__ = [
     "RECORD_SCHEMA",
+    "Answer",
     "ArmScores",
+    "QuestionSource",
     "RunArm",
+    "RunFacts",
     "RunTask",
+    "RunsRead",
+    "SampleLine",
     "find_tasks",
-    "find_with_repeats",
+    "read_answers",
+    "read_runs",
     "read_scores",
 ]

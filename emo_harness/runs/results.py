@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from emo_harness.errors import UserError, quoted
 from emo_harness.prompt_tokens import PromptLimit
+from emo_harness.runs.facts import RunFacts, header_facts
+from emo_harness.runs.settings import METADATA_KEY, settings_of
 
-METADATA_KEY = "emo"
 RECORD_SCHEMA = 1
 _RECORD_KEYS = (
     "benchmark",
@@ -27,6 +28,7 @@ _RECORD_KEYS = (
     "arms",
 )
 _DATE = re.compile(r"_(\d{4}-\d\d-\d\dT[\d.-]+\w?)\.json$")
+_SAMPLES = re.compile(r"^samples_.+_(\d{4}-\d\d-\d\dT[\d.-]+\w?)\.jsonl$")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class RunArm:
         family: the stimulus's family, "control" for control.
         placebo: kind of placebo, None for the others.
         text: the stimulus, "" for control.
+        theory, emotion, arousal_rank, demand: the stimulus's tags, None where unknown.
     """
 
     id: str
@@ -46,70 +49,59 @@ class RunArm:
     family: str
     placebo: str | None
     text: str
+    theory: str | None = None
+    emotion: str | None = None
+    arousal_rank: int | None = None
+    demand: bool | None = None
 
 
 @dataclass(frozen=True)
 class RunTask:
-    """One of our tasks in one results file, before its samples are read."""
+    """One of our tasks in one results file, before its samples are read.
+
+    Attributes:
+        date: of the run, as lm-eval writes it into file names.
+        config: the task's configuration as lm-eval logged it.
+        record: what the task recorded of itself.
+        n_questions: how many it asked; `n_available` is how many there are.
+        facts: of the results file.
+    """
 
     model: str
     results_file: Path
     samples_file: Path
     task: str
     date: str
-    record: dict[str, Any]
+    config: dict[str, Any] = field(repr=False)
+    record: dict[str, Any] = field(repr=False)
     n_questions: int
-    limited: bool
+    n_available: int
     settings: dict[str, str]
     limit: PromptLimit | None
+    facts: RunFacts = field(repr=False)
 
     @property
     def arms(self) -> tuple[RunArm, ...]:
         return tuple(_arm(raw) for raw in self.record["arms"])
 
+    @property
+    def limited(self) -> bool:
+        return self.n_questions != self.n_available
+
 
 def find_tasks(folders: Iterable[Path]) -> list[RunTask]:
-    """Every task of ours in the run folders, each counting once (see `find_with_repeats`)."""
-    return find_with_repeats(folders)[0]
-
-
-def find_with_repeats(folders: Iterable[Path]) -> tuple[list[RunTask], list[RunTask]]:
-    """Every task of ours in the run folders, and the runs that are left out as repeats.
-
-    Of runs of one task with the same model, settings, placement and stimuli, the one with the most
-    questions counts, the newest of equals.
+    """Every task of ours in the run folders, each file once, oldest run first.
 
     Raises:
-        UserError: a folder is missing, holds no results, none of ours, or results without samples.
+        UserError: a folder is missing, holds no results, none of ours, or results without samples
+            or samples without results.
     """
     tasks = {
         (task.results_file.resolve(), task.task): task
         for folder in folders
         for task in _tasks_of_folder(folder)
     }
-    repeats: dict[tuple[str, ...], list[RunTask]] = {}
-    for task in sorted(tasks.values(), key=lambda t: (t.n_questions, t.date)):
-        record = task.record
-        settings = json.dumps(task.settings, sort_keys=True)
-        key = (task.model, settings, task.task, record["placement"], record["stimuli_sha256"])
-        repeats.setdefault(key, []).append(task)
-    for runs in repeats.values():
-        _refuse_other_questions(runs)
-    counting = [runs[-1] for runs in repeats.values()]
-    left_out = [task for runs in repeats.values() for task in runs[:-1]]
-    return counting, left_out
-
-
-def _refuse_other_questions(runs: list[RunTask]) -> None:
-    """Runs that differ only in the files their questions came from cannot stand for each other."""
-    files = {run.record["source"]["sha256"]: run for run in runs}
-    if len(files) > 1 and runs[0].record["source"]["kind"] != "generated":
-        raise UserError(
-            f"reading several runs of {runs[0].task}",
-            found=f"different questions under one name ({quoted(r.date for r in files.values())})",
-            expected="runs of one task that asked the same questions",
-            fix="report them one by one",
-        )
+    return sorted(tasks.values(), key=lambda t: t.date)
 
 
 def _tasks_of_folder(folder: Path) -> list[RunTask]:
@@ -126,17 +118,14 @@ def _tasks_of_folder(folder: Path) -> list[RunTask]:
             fix="check the path",
         )
     files = [p for p in sorted(folder.rglob("*.json")) if _DATE.search(p.name)]
+    if folder.is_dir():
+        _refuse_samples_alone(folder, files)
     ours: list[RunTask] = []
     foreign: list[str] = []
     for path in [folder] if folder.is_file() else files:
-        results = _read_results(path)
-        for task, config in results["configs"].items():
-            metadata = config.get("metadata") if isinstance(config, dict) else None
-            record = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
-            if isinstance(record, dict) and "arms" in record:
-                ours.append(_run_task(path, results, task, _checked(record, task, path)))
-            else:
-                foreign.append(task)
+        found, others = _tasks_of_file(path)
+        ours += found
+        foreign += others
     if not ours:
         raise UserError(
             doing,
@@ -148,10 +137,65 @@ def _tasks_of_folder(folder: Path) -> list[RunTask]:
     return ours
 
 
+def _refuse_samples_alone(folder: Path, results: Iterable[Path]) -> None:
+    """Samples cannot be read without the results beside them, which hold arms and settings."""
+    dates = {(p.parent, m.group(1)) for p in results if (m := _DATE.search(p.name))}
+    for path in sorted(folder.rglob("samples_*.jsonl")):
+        match = _SAMPLES.match(path.name)
+        if match and (path.parent, match.group(1)) not in dates:
+            raise UserError(
+                f"reading the run folder {folder}",
+                found=f"{path.name} without its results file",
+                expected=f"results_{match.group(1)}.json beside it, with the arms and settings",
+                fix="put the results file back, or move the samples away",
+            )
+
+
+def _tasks_of_file(path: Path) -> tuple[list[RunTask], list[str]]:
+    """Our tasks in one results file, and the names of the others."""
+    results = _read_results(path)
+    match = _DATE.search(path.name)
+    date = match.group(1) if match else ""
+    records: dict[str, dict[str, Any]] = {}
+    foreign: list[str] = []
+    for task, config in results["configs"].items():
+        metadata = config.get("metadata") if isinstance(config, dict) else None
+        record = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+        if isinstance(record, dict) and "arms" in record:
+            records[task] = _checked(record, task, path)
+        else:
+            foreign.append(task)
+    if not records:
+        return [], foreign
+    settings = {task: settings_of(results, task) for task in records}
+    facts = header_facts(path, date, results, records, settings)
+    limit = PromptLimit.of_run(results.get("config", {}), results.get("max_length"))
+    tasks = []
+    for task, record in records.items():
+        counts = results.get("n-samples", {}).get(task, {})
+        tasks.append(
+            RunTask(
+                model=facts.model,
+                results_file=path,
+                samples_file=_samples_file(path, task, date),
+                task=task,
+                date=date,
+                config=results["configs"][task],
+                record=record,
+                n_questions=counts.get("effective", 0),
+                n_available=counts.get("original", 0),
+                settings=settings[task],
+                limit=limit,
+                facts=facts,
+            )
+        )
+    return tasks, foreign
+
+
 def _checked(record: dict[str, Any], task: str, path: Path) -> dict[str, Any]:
     missing = [key for key in _RECORD_KEYS if key not in record]
     odd = record.get("schema") != RECORD_SCHEMA
-    if missing or odd or not all(isinstance(a, dict) and "id" in a for a in record["arms"]):
+    if missing or odd or not _has_arms(record["arms"]):
         raise UserError(
             f"reading what {task} recorded in {path.name}",
             found=f"no {quoted(missing)}" if missing else f"schema {record.get('schema')!r}",
@@ -162,9 +206,13 @@ def _checked(record: dict[str, Any], task: str, path: Path) -> dict[str, Any]:
     return record
 
 
-def _run_task(path: Path, results: dict[str, Any], task: str, record: dict[str, Any]) -> RunTask:
-    match = _DATE.search(path.name)
-    date = match.group(1) if match else ""
+def _has_arms(arms: object) -> bool:
+    return isinstance(arms, list) and all(
+        isinstance(a, dict) and "id" in a and "kind" in a for a in arms
+    )
+
+
+def _samples_file(path: Path, task: str, date: str) -> Path:
     samples = path.with_name(f"samples_{task}_{date}.jsonl")
     if not samples.is_file():
         raise UserError(
@@ -173,50 +221,7 @@ def _run_task(path: Path, results: dict[str, Any], task: str, record: dict[str, 
             expected="one samples file per task beside the results",
             fix="run lm_eval with --log_samples",
         )
-    counts = results.get("n-samples", {}).get(task, {})
-    return RunTask(
-        model=_model_name(results),
-        results_file=path,
-        samples_file=samples,
-        task=task,
-        date=date,
-        record=record,
-        n_questions=counts.get("effective", 0),
-        limited=counts.get("effective") != counts.get("original"),
-        settings=_settings(results, task),
-        limit=PromptLimit.of_run(results.get("config", {}), results.get("max_length")),
-    )
-
-
-def _settings(results: dict[str, Any], task: str) -> dict[str, str]:
-    """How the model was run, as far as it changes answers."""
-    config = results.get("config", {})
-    model_args = config.get("model_args")
-    named = {
-        **(model_args if isinstance(model_args, dict) else {"model_args": model_args}),
-        **(config.get("gen_kwargs") or {}),
-        "revision": config.get("model_sha") or config.get("model_revision"),
-        "dtype": config.get("model_dtype"),
-        "num_fewshot": results.get("n-shot", {}).get(task),
-        "system_instruction": results.get("system_instruction"),
-        "chat_template": (results.get("chat_template_sha") or "")[:12] or None,
-        "fewshot_as_multiturn": results.get("fewshot_as_multiturn"),
-        "questions": _questions_from(results["configs"][task]["metadata"][METADATA_KEY]),
-    }
-    return {key: str(value) for key, value in named.items() if value not in (None, "")}
-
-
-def _questions_from(record: dict[str, Any]) -> str:
-    """The kind of source; of generated questions the seed, since they are others for each."""
-    source = record["source"]
-    seed = str(source["place"]).split(",")[0]
-    return f"generated, {seed}" if source["kind"] == "generated" else str(source["kind"])
-
-
-def _model_name(results: dict[str, Any]) -> str:
-    """The model's hub id; a local folder's own name."""
-    name = str(results.get("model_name") or results.get("config", {}).get("model") or "unknown")
-    return Path(name).name if name.startswith((".", "/", "~")) or name.count("/") > 1 else name
+    return samples
 
 
 def _read_results(path: Path) -> dict[str, Any]:
@@ -224,7 +229,7 @@ def _read_results(path: Path) -> dict[str, Any]:
         results = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(results.get("configs"), dict):
             raise ValueError("no `configs`")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(
             f"reading the results {path}",
             found=f"{error}",
@@ -234,11 +239,15 @@ def _read_results(path: Path) -> dict[str, Any]:
     return results
 
 
-def _arm(raw: dict[str, Any]) -> RunArm:
+def _arm(raw: Mapping[str, Any]) -> RunArm:
     return RunArm(
         id=raw["id"],
         kind=raw["kind"],
         family=raw.get("family", raw["kind"]),
         placebo=raw.get("placebo"),
         text=raw.get("text", ""),
+        theory=raw.get("theory"),
+        emotion=raw.get("emotion"),
+        arousal_rank=raw.get("arousal_rank"),
+        demand=raw.get("demand"),
     )

@@ -2,201 +2,297 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import math
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_harness.errors import UserError, quoted
-from emo_harness.prompt_tokens import PromptLimit, PromptTokens
-from emo_harness.runs.results import RunArm, RunTask
+from emo_harness.prompt_tokens import PromptTokens
+from emo_harness.runs.refusals import is_refusal
+from emo_harness.runs.repeats import RepeatScores
+from emo_harness.runs.results import RunTask
+from emo_harness.runs.sample_lines import LineReader
+
+NAN = float("nan")
+# So many questions' prompts and answers are counted in tokens, to tell about how many all have.
+TOKEN_SAMPLE = 8
 
 
 @dataclass(frozen=True)
-class ArmScores:
-    """The scores of one subtask under one metric and filter.
+class SamplesReading:
+    """What one samples file says, before it is split by metric and filter.
 
     Attributes:
-        model: short name of the model.
-        benchmark, subtask, mode, family, placement: as declared and selected.
-        metric, filter: lm-eval's names.
-        primary: whether these are the metric and filter that the benchmark is reported by.
-        limited: whether the run asked only a part of the questions (`--limit`, `--samples`).
-        limit: the run's tokenizer and context window, None where unknown.
-        settings: how the model was run, "name=value" by name: model arguments, generation
-            arguments, system instruction, chat template, number of worked examples.
-        arms: in the run's order.
-        questions: (n_questions,) lm-eval's `doc_hash` of each question.
-        scores: (n_questions, n_arms) float64, 1.0 is right.
-        unparsed: (n_questions, n_arms) bool, the filter found no answer.
-        truncated: (n_questions, n_arms) bool, the prompt did not fit; None where unknown.
+        slots: (metric, filter) of each plane of `scores`.
+        questions, prompts, targets: (n_questions,) lm-eval's hashes.
+        doc_ids: (n_questions,) int64.
+        scores: (n_slots, n_questions, n_arms) float64, mean over repeats, NaN is missing.
+        variances: like scores, variance over repeats; None without repeats.
+        unparsed: (n_slots, n_questions, n_arms) bool.
+        offsets: (n_slots, n_questions) int64, where a question's line begins, in bytes.
+        refused: (n_questions, n_arms) bool.
+        truncated: like refused; None where the tokenizer is not at hand.
+        prompt_chars, answer_chars: (n_questions, n_arms) float64.
+        tokens_per_char: of prompts and of answers, NaN where unknown.
+        remarks: what a reader must know, one sentence each.
     """
 
-    model: str
-    benchmark: str
-    subtask: str
-    mode: str
-    family: str
-    placement: str
-    metric: str
-    filter: str
-    primary: bool
-    limited: bool
-    limit: PromptLimit | None
-    settings: dict[str, str]
-    stimuli_sha256: str
-    arms: tuple[RunArm, ...]
+    slots: tuple[tuple[str, str], ...]
     questions: tuple[str, ...]
+    prompts: tuple[str, ...]
+    targets: tuple[str, ...]
+    doc_ids: NDArray[np.int64]
     scores: NDArray[np.float64]
+    variances: NDArray[np.float64] | None
     unparsed: NDArray[np.bool_]
+    offsets: NDArray[np.int64]
+    refused: NDArray[np.bool_]
     truncated: NDArray[np.bool_] | None
+    prompt_chars: NDArray[np.float64]
+    answer_chars: NDArray[np.float64]
+    n_repeats: int
+    tokens_per_char: tuple[float, float]
+    remarks: tuple[str, ...]
 
 
-def read_scores(run_task: RunTask, count_tokens: bool = True) -> list[ArmScores]:
-    """Read a task's samples: one `ArmScores` per metric and filter.
+def read_samples(task: RunTask, count_tokens: bool = True) -> SamplesReading:
+    """Read a task's samples file once, from its first line to its last.
 
     Args:
         count_tokens: look for truncated prompts where the run's tokenizer is at hand.
 
     Raises:
-        UserError: a broken line, an arm missing from a question, or samples without scores.
+        UserError: a broken line, lines missing or doubled, an arm without any score, or samples
+            without scores.
     """
-    tokens = PromptTokens.for_limit(run_task.limit) if count_tokens else None
-    readings: dict[tuple[str, str], _Reading] = {}
-    arm_ids = [arm.id for arm in run_task.arms]
-    for number, sample in _samples(run_task.samples_file):
-        where = f"reading the samples {run_task.samples_file.name}, line {number}"
-        try:
-            for key in [key for key in sample if key.endswith("_by_arm")]:
-                slot = (key.removesuffix("_by_arm"), sample["filter"])
-                readings.setdefault(slot, _Reading()).add(sample, key, arm_ids, where)
-            leading = next(iter(readings.values()), None)
-            if tokens and leading and len(leading.truncated) < len(leading.questions):
-                leading.truncated.append(tokens.truncated(sample["arguments"], len(arm_ids)))
-        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
-            raise UserError(
-                where,
-                found=f"a sample with a missing or odd value ({error!r})",
-                expected="a sample as our tasks log it",
-                fix="run the task again",
-            ) from error
-    if not readings:
-        raise UserError(
-            f"reading the samples {run_task.samples_file.name}",
-            found="no scores by arm (was it a --predict_only run?)",
-            expected="samples with <metric>_by_arm",
-            fix="run the task again without --predict_only",
-        )
-    for (metric, filter_name), reading in readings.items():
-        if len(reading.questions) != run_task.n_questions:
-            raise UserError(
-                f"reading the samples {run_task.samples_file.name} ({metric}, {filter_name})",
-                found=f"{len(reading.questions)} questions",
-                expected=f"the {run_task.n_questions} that {run_task.results_file.name} tells of",
-                fix="lines are missing or doubled; run the task again",
-            )
-    first, *others = readings.values()
-    if any(other.questions != first.questions for other in others):
-        raise UserError(
-            f"reading the samples {run_task.samples_file.name}",
-            found="other questions, or another order, under another filter",
-            expected="the same questions under every filter",
-            fix="run the task again",
-        )
-    truncated = first.truncated if tokens else None
-    return [_arm_scores(run_task, *slot, reading, truncated) for slot, reading in readings.items()]
-
-
-class _Reading:
-    """What has been read of one metric and filter."""
-
-    def __init__(self) -> None:
-        self._doc_ids: set[int] = set()
-        self.questions: list[str] = []
-        self.scores: list[list[float]] = []
-        self.unparsed: list[list[bool]] = []
-        self.truncated: list[list[bool]] = []
-
-    def add(self, sample: dict[str, Any], key: str, arm_ids: Sequence[str], where: str) -> None:
-        missing = [a for a in arm_ids if a not in sample[key] or a not in sample["unparsed"]]
-        if missing:
-            raise UserError(
-                where,
-                found=f"no score for {quoted(missing)}",
-                expected="a score for every arm of the run",
-                fix="results and samples are not of one run; run the task again",
-            )
-        if sample["doc_id"] in self._doc_ids:
-            raise UserError(
-                where,
-                found=f"question {sample['doc_id']} a second time",
-                expected="every question once per filter",
-                fix="samples of several runs were put into one file; run the task again",
-            )
-        self._doc_ids.add(sample["doc_id"])
-        self.questions.append(sample["doc_hash"])
-        self.scores.append([float(sample[key][a]) for a in arm_ids])
-        self.unparsed.append([bool(sample["unparsed"][a]) for a in arm_ids])
-
-
-def _arm_scores(
-    run_task: RunTask,
-    metric: str,
-    filter_name: str,
-    reading: _Reading,
-    truncated: list[list[bool]] | None,
-) -> ArmScores:
-    record = run_task.record
-    return ArmScores(
-        model=run_task.model,
-        benchmark=record["benchmark"],
-        subtask=record["subtask"] or record["benchmark"],
-        mode=record["mode"],
-        family=record["family"],
-        placement=record["placement"],
-        metric=metric,
-        filter=filter_name,
-        primary=(metric, filter_name) == (record["metric"], record["filter"]),
-        limited=run_task.limited,
-        limit=run_task.limit,
-        settings=run_task.settings,
-        stimuli_sha256=record["stimuli_sha256"],
-        arms=run_task.arms,
-        questions=tuple(reading.questions),
-        scores=np.array(reading.scores, dtype=np.float64),
-        unparsed=np.array(reading.unparsed, dtype=bool),
-        truncated=np.array(truncated, dtype=bool) if truncated else None,
+    tokens = PromptTokens.for_limit(task.limit) if count_tokens else None
+    arm_ids = [arm.id for arm in task.arms]
+    repeats = int(task.config.get("repeats") or 1)
+    generated = task.config.get("output_type", "generate_until") == "generate_until"
+    answers = _Answers(arm_ids, generated, tokens)
+    again = RepeatScores(task) if repeats > 1 and generated else None
+    slots: dict[tuple[str, str], _Slot] = {}
+    lines = LineReader(task.samples_file)
+    for number, offset, sample, full in lines.samples(always_full=again is not None):
+        where = f"reading the samples {task.samples_file.name}, line {number}"
+        for index, metric in enumerate(lines.metrics):
+            key = (metric, sample.filter)
+            slot = slots[key] if key in slots else slots.setdefault(key, _Slot(arm_ids))
+            slot.add(sample, sample.scores(index), offset, where)
+            leading = next(iter(slots.values())) is slot
+            try:
+                if full and leading:
+                    answers.add(sample, where)
+                if again:
+                    again.add(sample, metric, sample.scores(index), where)
+            except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
+                raise UserError(
+                    where,
+                    found=f"a sample with a missing or odd value ({error!r})",
+                    expected="a sample as our tasks log it",
+                    fix="run the task again",
+                ) from error
+    _check(task, slots)
+    means, variances = again.means_and_variances(list(slots)) if again else ({}, {})
+    first = next(iter(slots.values()))
+    logged = {key: slot.matrix() for key, slot in slots.items()}
+    return SamplesReading(
+        slots=tuple(slots),
+        questions=tuple(first.questions),
+        prompts=tuple(first.prompts),
+        targets=tuple(first.targets),
+        doc_ids=np.array(first.doc_ids, dtype=np.int64),
+        scores=np.stack([means.get(key, logged[key]) for key in slots]),
+        variances=np.stack([variances.get(k, np.full_like(logged[k], NAN)) for k in slots])
+        if again
+        else None,
+        unparsed=np.stack([slot.unparsed_matrix() for slot in slots.values()]),
+        offsets=np.array([slot.offsets for slot in slots.values()], dtype=np.int64),
+        refused=answers.refused_matrix(),
+        truncated=answers.truncated_matrix(),
+        prompt_chars=answers.matrix(answers.prompt_chars),
+        answer_chars=answers.matrix(answers.answer_chars),
+        n_repeats=repeats if again else 1,
+        tokens_per_char=answers.tokens_per_char(),
+        remarks=tuple(again.remarks()) if again else (),
     )
 
 
-def _samples(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    n_lines = 0
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            n_lines += 1
-            try:
-                sample = json.loads(line.decode("utf-8"))
-                if not isinstance(sample, dict) or "filter" not in sample:
-                    raise ValueError("no sample of lm_eval's")
-            except (ValueError, RecursionError) as error:
-                torn = "" if line.endswith(b"\n") else " (a torn last line: was the run killed?)"
-                raise UserError(
-                    f"reading the samples {path.name}, line {number}",
-                    found=f"{str(error)[:80]}{torn}",
-                    expected="one JSON object per line",
-                    fix="run the task again; answers kept by --use_cache are not asked twice",
-                ) from error
-            yield number, sample
-    if n_lines == 0:
-        raise UserError(
-            f"reading the samples {path.name}",
-            found="an empty file",
-            expected="one line per question",
-            fix="run the task again",
+class _Slot:
+    """What has been read of one metric and filter."""
+
+    def __init__(self, arm_ids: Sequence[str]) -> None:
+        self._arm_ids = arm_ids
+        self._known = set(arm_ids)
+        self._seen: set[int] = set()
+        self.doc_ids: list[int] = []
+        self.questions: list[str] = []
+        self.prompts: list[str] = []
+        self.targets: list[str] = []
+        self.offsets: list[int] = []
+        self._scores = array("d")
+        self._unparsed = bytearray()
+
+    def add(self, sample: Any, by_arm: dict[str, float | None], offset: int, where: str) -> None:
+        unparsed = sample.unparsed
+        if not by_arm.keys() <= self._known or not by_arm.keys() <= unparsed.keys():
+            odd = [a for a in by_arm if a not in self._known or a not in unparsed]
+            raise UserError(
+                where,
+                found=f"a score under {quoted(odd)}, but no such arm in the run or in `unparsed`",
+                expected="scores and unparsed flags under the arms of the run",
+                fix="results and samples are not of one run; run the task again",
+            )
+        if sample.doc_id in self._seen:
+            raise UserError(
+                where,
+                found=f"question {sample.doc_id} a second time",
+                expected="every question once per filter",
+                fix="samples of several runs were put into one file; run the task again",
+            )
+        self._seen.add(sample.doc_id)
+        self.doc_ids.append(sample.doc_id)
+        self.questions.append(sample.doc_hash)
+        self.prompts.append(sample.prompt_hash)
+        self.targets.append(sample.target_hash)
+        self.offsets.append(offset)
+        scores = [_known(by_arm.get(arm_id)) for arm_id in self._arm_ids]
+        self._scores.extend(scores)
+        self._unparsed.extend(
+            [
+                not math.isnan(score) and bool(unparsed[arm_id])
+                for arm_id, score in zip(self._arm_ids, scores, strict=True)
+            ]
         )
+
+    def matrix(self) -> NDArray[np.float64]:
+        return np.array(self._scores, dtype=np.float64).reshape(-1, len(self._arm_ids))
+
+    def unparsed_matrix(self) -> NDArray[np.bool_]:
+        flags = np.frombuffer(bytes(self._unparsed), dtype=np.uint8).astype(bool)
+        return flags.reshape(-1, len(self._arm_ids))
+
+
+def _known(score: float | None) -> float:
+    return NAN if score is None or not math.isfinite(score) else score
+
+
+class _Answers:
+    """What has been read of prompts and answers, which are the same under every filter."""
+
+    def __init__(
+        self, arm_ids: Sequence[str], generated: bool, tokens: PromptTokens | None
+    ) -> None:
+        self._arm_ids = arm_ids
+        self._generated = generated
+        self._tokens = tokens
+        self.prompt_chars = array("d")
+        self.answer_chars = array("d")
+        self._refused = bytearray()
+        self._truncated = bytearray()
+        self._counted = [[0, 0], [0, 0]]
+        self._n_counted = 0
+
+    def add(self, sample: Any, where: str) -> None:
+        requests = list(sample.arguments.values())
+        asked = self._asked(sample, len(requests))
+        if len(sample.resps) != len(requests) or not asked:
+            raise UserError(
+                where,
+                found=f"{len(requests)} requests and {len(sample.resps)} responses "
+                f"under {len(asked)} arms",
+                expected="as many of each under every arm",
+                fix="run the task again",
+            )
+        per_arm = len(requests) // len(asked)
+        prompts = [request.arg_0 for request in requests[::per_arm]]
+        self.prompt_chars.extend(self._spread(asked, [len(prompt) for prompt in prompts], NAN))
+        if self._tokens:
+            pairs = [(request.arg_0, request.arg_1) for request in requests]
+            cut = self._tokens.truncated(pairs, len(asked))
+            self._truncated.extend(self._spread(asked, cut, False))
+        if self._generated:
+            lengths = [sum(map(len, responses)) / len(responses) for responses in sample.resps]
+            refused = [is_refusal(responses[0]) for responses in sample.resps]
+            self.answer_chars.extend(self._spread(asked, lengths, NAN))
+            self._refused.extend(self._spread(asked, refused, False))
+        else:
+            self.answer_chars.extend([NAN] * len(self._arm_ids))
+            self._refused.extend([False] * len(self._arm_ids))
+        if self._tokens and self._n_counted < TOKEN_SAMPLE:
+            self._count(requests[0].arg_0, sample.resps[0][0] if self._generated else "")
+
+    def _spread(self, asked: Sequence[str], values: Sequence[Any], unknown: Any) -> Sequence[Any]:
+        """The asked arms' values over all arms."""
+        if asked is self._arm_ids:
+            return values
+        known = dict(zip(asked, values, strict=True))
+        return [known.get(arm_id, unknown) for arm_id in self._arm_ids]
+
+    def _asked(self, sample: Any, n_requests: int) -> Sequence[str]:
+        """The arms that the requests belong to: all, or those with a score."""
+        if n_requests and n_requests % len(self._arm_ids) == 0:
+            return self._arm_ids
+        scored = sample.scores(0)
+        asked = [arm_id for arm_id in self._arm_ids if arm_id in scored]
+        return asked if asked and n_requests % len(asked) == 0 else []
+
+    def _count(self, prompt: str, answer: str) -> None:
+        assert self._tokens is not None  # noqa: S101
+        self._n_counted += 1
+        for counted, text in zip(self._counted, (prompt, answer), strict=True):
+            counted[0] += self._tokens.count(text)
+            counted[1] += len(text)
+
+    def tokens_per_char(self) -> tuple[float, float]:
+        prompts, answers = (tokens / chars if chars else NAN for tokens, chars in self._counted)
+        return prompts, answers
+
+    def matrix(self, flat: array[float]) -> NDArray[np.float64]:
+        return np.array(flat, dtype=np.float64).reshape(-1, len(self._arm_ids))
+
+    def refused_matrix(self) -> NDArray[np.bool_]:
+        return self._flags(self._refused)
+
+    def truncated_matrix(self) -> NDArray[np.bool_] | None:
+        return self._flags(self._truncated) if self._tokens else None
+
+    def _flags(self, flat: bytearray) -> NDArray[np.bool_]:
+        flags = np.frombuffer(bytes(flat), dtype=np.uint8).astype(bool)
+        return flags.reshape(-1, len(self._arm_ids))
+
+
+def _check(task: RunTask, slots: dict[tuple[str, str], _Slot]) -> None:
+    """Refuse lines missing or doubled, and an arm that nothing is known of."""
+    first = next(iter(slots.values()))
+    name = task.samples_file.name
+    for (metric, filter_name), slot in slots.items():
+        doing = f"reading the samples {name} ({metric}, {filter_name})"
+        if len(slot.questions) != task.n_questions:
+            raise UserError(
+                doing,
+                found=f"{len(slot.questions)} questions",
+                expected=f"the {task.n_questions} that {task.results_file.name} tells of",
+                fix="lines are missing or doubled; run the task again",
+            )
+        if slot.questions != first.questions or slot.doc_ids != first.doc_ids:
+            raise UserError(
+                doing,
+                found="other questions, or another order, than under another filter",
+                expected="the same questions under every filter",
+                fix="run the task again",
+            )
+        unscored = np.isnan(slot.matrix()).all(axis=0)
+        if unscored.any():
+            ids = [task.arms[i].id for i in np.flatnonzero(unscored)]
+            raise UserError(
+                doing,
+                found=f"no score for {quoted(ids)} in any question",
+                expected="a score for every arm of the run",
+                fix="results and samples are not of one run; run the task again",
+            )

@@ -253,3 +253,21 @@ def test_what_a_chat_template_refuses_is_told() -> None:
     for template in (without_template, without_system_role):
         with pytest.raises(UserError, match="--apply_chat_template"):
             prompts(mini(stimuli="ea01"), apply_chat_template=True, chat_template=template)
+
+
+def test_repeats_ask_each_prompt_again_and_log_likelihoods_once() -> None:
+    task = mini(stimuli="ea01", repeats=3)
+    task.build_all_requests(rank=0, world_size=1)
+    assert {request.repeats for request in task.instances} == {3}
+    assert mini(stimuli="ea01").config.repeats == 1
+    with pytest.raises(UserError, match="log-likelihoods"):
+        build_task("emo_calibration_attack", repeats=3)
+    assert build_task("emo_calibration_attack", repeats=1, questions=2).config.repeats == 1
+
+
+def test_a_run_records_its_command_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ["/bin/lm_eval", "--model_args", "model=gpt,api_key=sesame"]
+    monkeypatch.setattr("sys.argv", argv)
+    record = mini(stimuli="ea01").config.metadata["emo"]
+    assert record["command"] == "lm_eval --model_args 'model=gpt,api_key=***'"
+    assert record["schema"] == 1

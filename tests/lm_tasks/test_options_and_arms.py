@@ -21,6 +21,8 @@ def ids(family: str, **emo: Any) -> list[str]:
         ({"emo": {"placement": "sufix"}}, "placement = 'sufix'"),
         ({"emo": {"stimuli": 3}}, "stimuli"),
         ({"emo": {"questions": 0}}, "questions = 0"),
+        ({"emo": {"repeats": 101}}, "repeats = 101"),
+        ({"repeats": 3}, "repeats at the top level"),
         ({"emo": "ea01"}, "emo = 'ea01'"),
         ({"stimuli": ["ea01"]}, "stimuli at the top level"),
         ({"Emo": {"stimuli": ["ea01"]}}, "Emo at the top level"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.runs import find_tasks, find_with_repeats, read_scores
+from emo_harness.runs import find_tasks, read_runs, read_scores
 from tests.conftest import answers_mini, build_task, write_run
 
 
@@ -47,25 +47,25 @@ def test_limited_runs_are_known(tmp_path: Path) -> None:
     assert one.limited and len(one.questions) == 2
 
 
-def test_of_repeated_runs_the_one_with_most_questions_counts(mini_run: Path) -> None:
+def test_a_smaller_repeat_of_a_run_adds_nothing(mini_run: Path, tmp_path: Path) -> None:
     emo = {"stimuli": ["ea01", "ea02", "ea03"]}
     task = build_task("emo_bbh_mini_attack_navigate", **emo)
-    small = write_run(mini_run.parent / "small", [task], answers_mini, limit=1)
-    whole = {t.task: t for t in find_tasks([mini_run, small])}
-    assert whole["emo_bbh_mini_attack_navigate"].n_questions == 3
-    assert [t.n_questions for t in find_with_repeats([mini_run, small])[1]] == [1]
-    tasks, repeats = find_with_repeats([mini_run, mini_run])
-    assert len(tasks) == 2 and repeats == []
+    small = write_run(tmp_path, [task], answers_mini, limit=1)
+    whole = read_runs([mini_run], progress=False)
+    both = read_runs([mini_run, small], progress=False)
+    assert [s.questions for s in both.scores] == [s.questions for s in whole.scores]
+    assert not any(s.limited for s in both.scores)
+    assert len(both.remarks) == 1 and "9 scores" in both.remarks[0]
 
 
-def test_runs_of_one_task_on_other_questions_are_refused(mini_run: Path, tmp_path: Path) -> None:
-    folder, results, _ = copy(mini_run, tmp_path)
-    content = json.loads(results.read_text())
-    for config in content["configs"].values():
-        config["metadata"]["emo"]["source"]["sha256"] = "0" * 64
-    results.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="different questions"):
-        find_tasks([mini_run, folder])
+def test_other_data_in_a_file_of_the_same_name_are_refused(mini_run: Path, tmp_path: Path) -> None:
+    folder, _, samples = copy(mini_run, tmp_path)
+    lines = [json.loads(line) for line in samples.read_text().splitlines()]
+    samples.write_text(
+        "".join(json.dumps({**line, "doc_hash": f"{line['doc_id']:064}"}) + "\n" for line in lines)
+    )
+    with pytest.raises(UserError, match="different questions under number 0"):
+        read_runs([mini_run, folder], progress=False)
 
 
 def test_other_seeds_of_generated_questions_are_other_settings(tmp_path: Path) -> None:
@@ -84,16 +84,6 @@ def test_results_named_by_output_path_are_found(mini_run: Path, tmp_path: Path) 
     folder, results, _ = copy(mini_run, tmp_path)
     results.rename(results.with_name(results.name.replace("results_", "mine_")))
     assert len(read_all(folder)) == 4
-
-
-def test_the_newest_of_repeated_runs_counts_once(mini_run: Path, tmp_path: Path) -> None:
-    folder, results, _ = copy(mini_run, tmp_path)
-    date = results.stem.removeprefix("results_")
-    newer = date[:-1] + "z"
-    for path in list(results.parent.iterdir()):
-        shutil.copy(path, path.with_name(path.name.replace(date, newer)))
-    tasks = find_tasks([folder])
-    assert len(tasks) == 2 and all(newer in t.results_file.name for t in tasks)
 
 
 def test_a_results_file_itself_may_be_named(mini_run: Path) -> None:
@@ -124,10 +114,19 @@ def other_samples(results: Path, samples: Path) -> None:
     samples.write_text('{"some": "json"}\n')
 
 
-def an_arm_short(results: Path, samples: Path) -> None:
+def an_arm_gone(results: Path, samples: Path) -> None:
     lines = [json.loads(line) for line in samples.read_text().splitlines()]
-    del lines[1]["exact_match_by_arm"]["ea02"]
+    for line in lines:
+        del line["exact_match_by_arm"]["ea02"]
     samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def a_foreign_arm(results: Path, samples: Path) -> None:
+    samples.write_text(samples.read_text().replace('"ea02": 0.0', '"ea99": 0.0', 1))
+
+
+def text_score(results: Path, samples: Path) -> None:
+    samples.write_text(samples.read_text().replace('"ea02": 0.0', '"ea02": "nought"', 1))
 
 
 def plain_lm_eval(results: Path, samples: Path) -> None:
@@ -177,15 +176,17 @@ def other_schema(results: Path, samples: Path) -> None:
         (doubled, "a second time"),
         (without("doc_hash"), "doc_hash"),
         (without("unparsed"), "unparsed"),
-        (null_score, "odd value"),
+        (null_score, "no score for ea02 in any question"),
+        (text_score, "odd value"),
         (other_schema, "schema 99"),
         (torn, "a torn last line"),
         (empty, "an empty file"),
         (missing, "without samples_"),
         (broken_results, "Expecting"),
-        (no_results, "no results_*.json"),
+        (no_results, "without its results file"),
         (other_samples, "no sample of lm_eval's"),
-        (an_arm_short, "no score for ea02"),
+        (an_arm_gone, "no score for ea02 in any question"),
+        (a_foreign_arm, "a score under ea99"),
         (plain_lm_eval, "only other tasks"),
         (predict_only, "no scores by arm"),
     ],

@@ -1,0 +1,109 @@
+"""Randomisation tests: is the labelling of arm and base within each question arbitrary?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import signal, stats
+
+from emo_harness.effects.intervals import dealt_to_base
+
+Floats = NDArray[np.float64]
+
+
+def mcnemar(gained: ArrayLike, lost: ArrayLike) -> Floats:
+    """Two-sided exact p-value of McNemar's test (McNemar 1947; binomial form, Fay 2010).
+
+    2 P(Binomial(gained + lost, 1/2) <= min(gained, lost)), at most 1.
+
+    Args:
+        gained: questions right under the arm alone; any shape.
+        lost: questions right under the base alone; the same shape.
+    """
+    gained, lost = np.asarray(gained, dtype=np.float64), np.asarray(lost, dtype=np.float64)
+    tail = stats.binom.cdf(np.minimum(gained, lost), gained + lost, 0.5)
+    return np.asarray(np.minimum(2 * tail, 1.0), dtype=np.float64)
+
+
+def relabelling_test(
+    arms: Floats,
+    base: Floats,
+    rng: np.random.Generator | None = None,
+    n_draws: int = 9_999,
+) -> float:
+    """P-value of no effect at all: the labels "arm" and "base" are dealt anew in each question.
+
+    If stimuli change nothing, the m + k answers to one question are exchangeable. The test counts
+    how often dealing the labels at random gives a mean difference at least as far from zero as
+    the one observed. With one arm and one base it is McNemar's exact test. Right-or-wrong scores
+    are treated exactly (the number right in the base is a sum of hypergeometric variables);
+    graded ones by drawing.
+
+    Args:
+        arms: (n, m) float64 scores in [0, 1].
+        base: (n, k) float64 scores of the same questions.
+        rng: where draws come from (graded scores only); seeded with 0 by default.
+        n_draws: how many are drawn.
+    """
+    cells = np.concatenate([base, arms], axis=1)
+    cells = cells[np.ptp(cells, axis=1) > 1e-12]
+    if not len(cells):
+        return 1.0
+    k, m = base.shape[1], arms.shape[1]
+    if np.isin(cells, (0, 1)).all():
+        return _exact(cells.astype(np.int64), k, m)
+    rng = rng or np.random.default_rng(0)
+    observed = abs(_contrast(cells, k))
+    drawn = np.array([_contrast(rng.permuted(cells, axis=1), k) for _ in range(n_draws)])
+    return float((np.count_nonzero(np.abs(drawn) >= observed - 1e-12) + 1) / (n_draws + 1))
+
+
+def _contrast(cells: Floats, k: int) -> float:
+    return float(cells[:, k:].mean(axis=1).sum() - cells[:, :k].mean(axis=1).sum())
+
+
+def _exact(cells: NDArray[np.int64], k: int, m: int) -> float:
+    totals = np.bincount(cells.sum(axis=1), minlength=k + m + 1)
+    distribution = np.ones(1)
+    for total in np.flatnonzero(totals):
+        one = dealt_to_base(m, k)[total]
+        distribution = _convolved(distribution, _power(one, int(totals[total])))
+    expected = float((np.arange(k + m + 1) * totals).sum()) * k / (k + m)
+    distance = abs(float(cells[:, :k].sum()) - expected)
+    outcomes = np.arange(len(distribution))
+    far = np.abs(outcomes - expected) >= distance - 1e-9
+    return float(min(max(distribution[far].sum(), 0.0), 1.0))
+
+
+def _power(one: Floats, times: int) -> Floats:
+    """The distribution of a sum of `times` independent copies."""
+    result = np.ones(1)
+    while times:
+        if times % 2:
+            result = _convolved(result, one)
+        times //= 2
+        if times:
+            one = _convolved(one, one)
+    return result
+
+
+def _convolved(a: Floats, b: Floats) -> Floats:
+    return np.maximum(signal.convolve(a, b), 0.0)
+
+
+def sign_flip_test(difference: Floats, rng: np.random.Generator, n_draws: int = 9_999) -> float:
+    """P-value of a mean of zero if differences are symmetric: signs are flipped at random.
+
+    Args:
+        difference: (n,) float64, paired by question.
+        rng: where the signs come from.
+        n_draws: how many are drawn; the observed one counts as one more (Phipson & Smyth 2010).
+    """
+    difference = difference[difference != 0]
+    if not len(difference):
+        return 1.0
+    sizes, counts = np.unique(np.abs(difference), return_counts=True)
+    flipped = rng.binomial(counts, 0.5, size=(n_draws, len(sizes)))
+    drawn = (2 * flipped - counts) @ sizes
+    far = np.count_nonzero(np.abs(drawn) >= abs(difference.sum()) - 1e-12)
+    return float((far + 1) / (n_draws + 1))

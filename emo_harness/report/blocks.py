@@ -1,0 +1,215 @@
+"""Blocks: what a page is made of, before it is HTML.
+
+All text is plain and is escaped when the page is rendered; `Figure.svg` alone is markup, and comes
+from our own drawing code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+Raw = float | int | str | bool | tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of a table.
+
+    Attributes:
+        value: as it goes to `report.json` and to a figure's CSV; NaN and None are unknown.
+        text: as it is shown.
+        sort: what a sort by this column compares, where that is not `text`'s first number.
+        tone: "" or how it is set: `strong`, `quiet`, `up`, `down`, `same`, `open`, `code`.
+    """
+
+    value: Raw
+    text: str
+    sort: float | str | None = None
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column.
+
+    Attributes:
+        name: its heading, and its name in a figure's CSV.
+        explanation: one phrase, shown when the heading is pointed at.
+        numeric: set to the right, sorted by number.
+        filtered: offer the column's values as a filter.
+    """
+
+    name: str
+    explanation: str = ""
+    numeric: bool = False
+    filtered: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that can be sorted, and filtered and searched where it says so.
+
+    Attributes:
+        collapsed: shown folded, under its caption.
+        breaks: rows (by number) before which a thicker line is drawn: another group begins.
+    """
+
+    id: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    search: bool = False
+    collapsed: bool = False
+    breaks: frozenset[int] = frozenset()
+    kind: ClassVar[str] = "table"
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"table {self.id}: a row has not {len(self.columns)} cells")
+
+
+def without_same(table: Table, *names: str) -> Table:
+    """The table without those of the named columns in which all rows are alike."""
+    alike = {
+        place
+        for place, column in enumerate(table.columns)
+        if column.name in names and len({row[place].text for row in table.rows}) < 2
+    }
+    return replace(
+        table,
+        columns=[c for place, c in enumerate(table.columns) if place not in alike],
+        rows=[[c for place, c in enumerate(row) if place not in alike] for row in table.rows],
+    )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with its alternative text and the table of what it shows.
+
+    Attributes:
+        caption: what is shown and how to read it.
+        alt: what a reader who cannot see it should know.
+        svg: markup made by `report.figures`.
+        folded: shown folded, under this heading; "" is shown open.
+    """
+
+    id: str
+    caption: str
+    alt: str
+    svg: Drawing
+    table: Table
+    folded: str = ""
+    kind: ClassVar[str] = "figure"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawing in two dresses: `inline` takes the page's colours, `file` has its own."""
+
+    inline: str
+    file: str
+    width_px: int
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph. `tone` is `text`, `note` or `warning`; `items` follow it as a list."""
+
+    text: str
+    tone: str = "text"
+    items: Sequence[str] = ()
+    kind: ClassVar[str] = "prose"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What may be said of one model and family, in one sentence.
+
+    Attributes:
+        about: the model, and the family.
+        word: the verdict word; `tone` its kind: `up`, `down`, `same`, `open`.
+        sentence: gain, interval, n, margin, placebo contrast.
+        beyond: whether it holds for sentences like these.
+        numbers: what the sentence tells, for `report.json`.
+    """
+
+    about: str
+    word: str
+    tone: str
+    sentence: str
+    beyond: str
+    numbers: dict[str, Raw]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Verdicts of one board, under its heading ("" where the page has but one board)."""
+
+    id: str
+    heading: str
+    verdicts: Sequence[Verdict]
+    kind: ClassVar[str] = "verdicts"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of text; `mark` is "" or why it stands out: `stimulus`, `left-out`."""
+
+    text: str
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One half of a flip: the prompt and what was answered to it."""
+
+    prompt: Sequence[Passage]
+    answer: str
+    parsed: str
+
+
+@dataclass(frozen=True)
+class FlipItem:
+    """One question under control and under a stimulus, side by side."""
+
+    title: str
+    tone: str
+    about: str
+    stimulus: str
+    target: str
+    control: Side
+    arm: Side
+    numbers: dict[str, Raw]
+
+
+@dataclass(frozen=True)
+class FlipGroup:
+    """Flips whose prompts begin alike; `shared` is that beginning, "" where it is short."""
+
+    heading: str
+    shared: str
+    items: Sequence[FlipItem]
+
+
+@dataclass(frozen=True)
+class FlipList:
+    """Flips, searchable."""
+
+    id: str
+    groups: Sequence[FlipGroup]
+    kind: ClassVar[str] = "flips"
+
+
+Block = Prose | Verdicts | Table | Figure | FlipList
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: `id` is its anchor, `intro` says in plain words how to read it."""
+
+    id: str
+    title: str
+    intro: str
+    blocks: Sequence[Block] = field(default_factory=tuple)

@@ -1,0 +1,71 @@
+"""The key of the series: which colour and marker is which model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from emo_harness.report.figures import canvas
+from emo_harness.report.figures.palette import ink, series
+
+ROW_PX = 18
+MARK_PX = 18
+GAP_PX = 16
+
+
+def key_height(labels: Sequence[str], width_px: float) -> float:
+    """Pixels that `series_key` takes; nothing where there is but one series."""
+    return len(_lines(labels, width_px)) * ROW_PX + 6 if len(labels) > 1 else 0
+
+
+def series_key(figure: Figure, labels: Sequence[str]) -> None:
+    """Write marker and label of each series along the figure's upper edge, in as many lines."""
+    if len(labels) < 2:
+        return
+    width, _ = figure.get_size_inches() * canvas.PX_PER_INCH
+    lines = _lines(labels, width)
+    height = len(lines) * ROW_PX
+    made = canvas.axes(figure, 0, 0, width, height)
+    made.set_axis_off()
+    made.set_xlim(0, width)
+    made.set_ylim(height, 0)
+    for row, line in enumerate(lines):
+        x = 8.0
+        for number in line:
+            colour, marker = series(number)
+            y = (row + 0.5) * ROW_PX
+            made.plot([x], [y], marker=marker, color=colour, markersize=6.5, clip_on=False)
+            label = canvas.fitted(labels[number], width - MARK_PX)
+            canvas.write(made, x + 9, y, label, size=canvas.SMALL_PX, colour="ink")
+            x += _taken(label)
+
+
+def fit_markers(number: int, size: float = 5.5) -> dict[str, object]:
+    """Keywords of `Axes.plot` for the points of a series."""
+    colour, marker = series(number)
+    return {
+        "linestyle": "none",
+        "marker": marker,
+        "markersize": size,
+        "markerfacecolor": colour,
+        "markeredgecolor": ink("paper"),
+        "markeredgewidth": 0.6,
+    }
+
+
+def _lines(labels: Sequence[str], width_px: float) -> list[list[int]]:
+    lines: list[list[int]] = [[]]
+    x = 8.0
+    for number, label in enumerate(labels):
+        taken = _taken(label)
+        if lines[-1] and x + taken > width_px:
+            lines.append([])
+            x = 8.0
+        lines[-1].append(number)
+        x += taken
+    return lines
+
+
+def _taken(label: str) -> float:
+    return MARK_PX + canvas.text_width([label], canvas.SMALL_PX) + GAP_PX

@@ -1,0 +1,184 @@
+"""Flips: the questions that a stimulus fixed or broke."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from emo_harness.report.groups import Group
+from emo_harness.report.plain_text import shortened
+from emo_harness.runs import Answer, ArmScores, SampleLine, read_answers
+
+KINDS = ("fixed", "broke")
+MOST = 300
+_MOST_CHARS = 20_000
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One question that one or more stimuli of a family fixed or broke.
+
+    Attributes:
+        label: the model's name as in the claims.
+        kind: `fixed` (wrong under control, right under the stimulus) or `broke`.
+        n_stimuli: stimuli of the family that did the same to this question, out of `of_stimuli`.
+        stimulus: one of them, shown; `stimulus_text` its sentence.
+        prompt_control, prompt_arm, answer_control, answer_arm, parsed_control, parsed_arm, target:
+            as logged; shortened to a few thousand characters, which `shortened` tells.
+    """
+
+    label: str
+    benchmark: str
+    subtask: str
+    mode: str
+    family: str
+    doc_id: int
+    kind: str
+    n_stimuli: int
+    of_stimuli: int
+    stimulus: str
+    stimulus_text: str
+    prompt_control: str
+    prompt_arm: str
+    answer_control: str
+    answer_arm: str
+    parsed_control: str
+    parsed_arm: str
+    target: str
+    shortened: bool
+
+
+def flip_table(groups: Iterable[Group]) -> pd.DataFrame:
+    """Every question that a stimulus fixed or broke, one row each, without texts."""
+    parts = []
+    for group in groups:
+        if not group.head.primary:
+            continue
+        doc_ids = np.concatenate([member.doc_ids for member in group.members])
+        subtasks = np.array([member.subtask for member in group.members])
+        for family, members in group.families.items():
+            for kind in KINDS:
+                n_stimuli = _changed(group, members, kind)
+                rows = np.flatnonzero(n_stimuli)
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "label": group.label,
+                            "benchmark": group.head.benchmark,
+                            "subtask": subtasks[group.strata[rows]],
+                            "mode": group.head.mode,
+                            "placement": group.head.placement,
+                            "family": family,
+                            "doc_id": doc_ids[rows],
+                            "kind": kind,
+                            "n_stimuli": n_stimuli[rows],
+                            "of_stimuli": len(members),
+                        }
+                    )
+                )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def most_flipped(groups: Iterable[Group], limit: int = MOST) -> list[Flip]:
+    """The questions that most stimuli of a family fixed or broke, shared fairly among families.
+
+    Args:
+        groups: those by whose metric and filter the benchmark is reported are looked at.
+        limit: how many flips in all.
+    """
+    picked = [
+        candidates
+        for group in groups
+        if group.head.primary
+        for family, members in group.families.items()
+        for kind in KINDS
+        if (candidates := _candidates(group, family, members, kind))
+    ]
+    if not picked:
+        return []
+    share = max(limit // len(picked), 1)
+    chosen = [one for candidates in picked for one in candidates[:share]][:limit]
+    answers = read_answers(_line(one) for one in chosen)
+    return [_flip(one, answer) for one, answer in zip(chosen, answers, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    group: Group
+    family: str
+    kind: str
+    row: int
+    n_stimuli: int
+    of_stimuli: int
+    column: int
+
+
+def _changed(group: Group, members: Sequence[int], kind: str) -> NDArray[np.int64]:
+    """(n,) how many of the members' arms fixed (or broke) each question."""
+    difference = group.scores[:, list(members)] - group.scores[:, [0]]
+    hit = difference > 0 if kind == "fixed" else difference < 0
+    return np.asarray(hit.sum(axis=1), dtype=np.int64)
+
+
+def _candidates(group: Group, family: str, members: Sequence[int], kind: str) -> list[_Candidate]:
+    n_changed = _changed(group, members, kind)
+    order = np.argsort(-n_changed, kind="stable")
+    found = []
+    for row in order[:MOST].tolist():
+        if n_changed[row] == 0:
+            break
+        difference = group.scores[row, list(members)] - group.scores[row, 0]
+        first = int(np.argmax(difference if kind == "fixed" else -np.nan_to_num(difference)))
+        found.append(
+            _Candidate(group, family, kind, row, int(n_changed[row]), len(members), members[first])
+        )
+    return found
+
+
+def _line(one: _Candidate) -> Sequence[SampleLine]:
+    member, row = _member(one)
+    return member.lines[row]
+
+
+def _member(one: _Candidate) -> tuple[ArmScores, int]:
+    number = int(one.group.strata[one.row])
+    return one.group.members[number], one.row - int(one.group.starts[number])
+
+
+def _flip(one: _Candidate, answer: Answer) -> Flip:
+    member, row = _member(one)
+    arm = one.group.arms[one.column]
+    control = one.group.arms[0].id
+    texts = {
+        "prompt_control": answer.prompts.get(control, ""),
+        "prompt_arm": answer.prompts.get(arm.id, ""),
+        "answer_control": _told(answer.responses.get(control, "")),
+        "answer_arm": _told(answer.responses.get(arm.id, "")),
+        "parsed_control": answer.parsed.get(control, ""),
+        "parsed_arm": answer.parsed.get(arm.id, ""),
+        "target": answer.target,
+    }
+    cut = {name: shortened(text, _MOST_CHARS) for name, text in texts.items()}
+    return Flip(
+        label=one.group.label,
+        benchmark=member.benchmark,
+        subtask=member.subtask,
+        mode=member.mode,
+        family=one.family,
+        doc_id=int(member.doc_ids[row]),
+        kind=one.kind,
+        n_stimuli=one.n_stimuli,
+        of_stimuli=one.of_stimuli,
+        stimulus=arm.id,
+        stimulus_text=arm.text,
+        shortened=cut != texts,
+        **cut,
+    )
+
+
+def _told(response: str | tuple[str, ...]) -> str:
+    return response if isinstance(response, str) else "\n---\n".join(response)

@@ -1,0 +1,188 @@
+"""Groups: the subtasks of one benchmark that one model was asked alike, on top of each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_harness.prompt_tokens import PromptLimit, PromptTokens
+from emo_harness.runs import ArmScores, RunArm
+
+ALL_SUBTASKS = "(all)"
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scores of equal model, settings, placement, arms, metric and filter.
+
+    Attributes:
+        members: one per subtask, in the run's order.
+        label: the model's name, with the settings that tell it apart from others of that name.
+    """
+
+    members: tuple[ArmScores, ...]
+    label: str
+
+    @property
+    def head(self) -> ArmScores:
+        return self.members[0]
+
+    @property
+    def arms(self) -> tuple[RunArm, ...]:
+        return self.head.arms
+
+    @property
+    def limited(self) -> bool:
+        return any(member.limited for member in self.members)
+
+    @property
+    def subtask(self) -> str:
+        return ALL_SUBTASKS if len(self.members) > 1 else self.head.subtask
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """(n_subtasks,) questions of each subtask."""
+        return np.array([len(member.questions) for member in self.members])
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """(n_subtasks,) where each subtask's questions begin."""
+        return np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+
+    @cached_property
+    def strata(self) -> NDArray[np.int64]:
+        """(n,) number of each question's subtask."""
+        return np.repeat(np.arange(len(self.members)), self.sizes)
+
+    @cached_property
+    def questions(self) -> tuple[tuple[str, str, int], ...]:
+        """(subtask, question's hash, how often it came before): what pairs two groups."""
+        keys = []
+        for member in self.members:
+            seen: dict[str, int] = {}
+            for question in member.questions:
+                seen[question] = seen.get(question, -1) + 1
+                keys.append((member.subtask, question, seen[question]))
+        return tuple(keys)
+
+    @cached_property
+    def scores(self) -> Floats:
+        """(n, arms), NaN where there is none."""
+        return np.concatenate([member.scores for member in self.members])
+
+    @cached_property
+    def unparsed(self) -> Flags:
+        return np.concatenate([member.unparsed for member in self.members])
+
+    @cached_property
+    def refused(self) -> Flags:
+        return np.concatenate([member.refused for member in self.members])
+
+    @cached_property
+    def answer_chars(self) -> Floats:
+        return np.concatenate([member.answer_chars for member in self.members])
+
+    @cached_property
+    def truncated(self) -> Flags | None:
+        parts = [member.truncated for member in self.members if member.truncated is not None]
+        return np.concatenate(parts) if len(parts) == len(self.members) else None
+
+    @cached_property
+    def within_variance(self) -> Floats | None:
+        """(n, arms) variance of the score over repeats of one question."""
+        known = [m.within_variance for m in self.members if m.within_variance is not None]
+        return np.concatenate(known) if len(known) == len(self.members) else None
+
+    @cached_property
+    def neutral(self) -> tuple[int, ...]:
+        """Columns of the neutral placebos."""
+        return tuple(i for i, arm in enumerate(self.arms) if arm.placebo == "neutral")
+
+    @cached_property
+    def self_check(self) -> int | None:
+        """Column of the self-check."""
+        found = [i for i, arm in enumerate(self.arms) if arm.placebo == "self-check"]
+        return found[0] if found else None
+
+    @cached_property
+    def families(self) -> dict[str, tuple[int, ...]]:
+        """Columns of each family's stimuli."""
+        found: dict[str, list[int]] = {}
+        for i, arm in enumerate(self.arms):
+            if arm.kind == "stimulus":
+                found.setdefault(arm.family, []).append(i)
+        return {family: tuple(columns) for family, columns in found.items()}
+
+    @cached_property
+    def lengths(self) -> Lengths:
+        return Lengths(self.head.limit, self.arms)
+
+    @cached_property
+    def nearest_neutral(self) -> tuple[int | None, ...]:
+        """For each arm the column of the neutral placebo nearest in length, the shorter of two."""
+        length = self.lengths
+        arms = self.arms
+        return tuple(
+            min(
+                self.neutral,
+                key=lambda j: (abs(length[arms[j].id] - length[arm.id]), length[arms[j].id]),
+                default=None,
+            )
+            if arm.kind == "stimulus"
+            else None
+            for arm in arms
+        )
+
+
+class Lengths:
+    """Lengths of the arms' sentences in tokens of the run's tokenizer, else in words."""
+
+    def __init__(self, limit: PromptLimit | None, arms: Sequence[RunArm]) -> None:
+        tokens = PromptTokens.for_limit(limit)
+        self.unit = "tokens" if tokens else "words"
+        self._of = {
+            arm.id: tokens.count(arm.text, special=False) if tokens else len(arm.text.split())
+            for arm in arms
+        }
+
+    def __getitem__(self, arm_id: str) -> int:
+        return self._of[arm_id]
+
+
+def groups_of(scores: Iterable[ArmScores]) -> list[Group]:
+    """Put together what is equal in model, settings, placement, arms, metric and filter."""
+    found: dict[tuple[object, ...], list[ArmScores]] = {}
+    for one in scores:
+        arms = tuple((arm.id, arm.text) for arm in one.arms)
+        key = (*_condition(one), _settings(one), arms, one.metric, one.filter)
+        found.setdefault(key, []).append(one)
+    settings: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for members in found.values():
+        settings.setdefault(_condition(members[0]), []).append(members[0].settings)
+    return [
+        Group(tuple(members), _label(members[0], settings[_condition(members[0])]))
+        for members in found.values()
+    ]
+
+
+def _condition(one: ArmScores) -> tuple[str, ...]:
+    return (one.model, one.benchmark, one.mode, one.placement, one.family)
+
+
+def _settings(one: ArmScores) -> str:
+    return json.dumps(one.settings, sort_keys=True)
+
+
+def _label(one: ArmScores, of_all: Sequence[dict[str, str]]) -> str:
+    """The model's name and those of its settings in which runs of this name differ."""
+    names = dict.fromkeys(name for settings in of_all for name in settings)
+    differing = [n for n in names if len({settings.get(n) for settings in of_all}) > 1]
+    told = [f"{name}={one.settings.get(name, 'default')}" for name in differing]
+    return f"{one.model} [{', '.join(told)}]" if told else one.model

@@ -1,0 +1,162 @@
+"""Stimuli: the best and the worst, and what gains go with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from emo_harness.report import verdict_words
+from emo_harness.report.blocks import Block, Cell, Column, Figure, Section, Table, without_same
+from emo_harness.report.boards import Board, boards
+from emo_harness.report.claims import ChosenStimulus, FamilyClaim
+from emo_harness.report.contents import ReportContents
+from emo_harness.report.effect_table import EffectRow
+from emo_harness.report.figures.traits import Trait, trait_panels
+from emo_harness.report.numerals import count_cell, gain_cell, percent_cell, pp_cell, text_cell
+from emo_harness.report.plain_text import slug
+
+ORDER = 50
+MOST_WITH_BOUNDS = 1
+LEAST_POINTS = 3
+DEMAND = ("no", "yes")
+
+INTRO = (
+    "The stimulus with the greatest gain looks better than it is, because chance helped to choose "
+    "it. So it is chosen on one half of the questions and estimated on the other (then the halves "
+    "change places); the naive greatest gain stands beside it. The figures show whether gains go "
+    "with length, with an order to check (demand), or with arousal."
+)
+CHOSEN_COLUMNS = (
+    Column("model", filtered=True),
+    Column("of", "benchmark, mode, placement and family", filtered=True),
+    Column("kind", filtered=True),
+    Column("chosen on each half"),
+    Column("gain pp, honest", "on the half that did not choose, cross-fitted", numeric=True),
+    Column("chosen on all"),
+    Column("gain pp, naive", "on the questions that chose it", numeric=True),
+)
+STIMULUS_COLUMNS = (
+    Column("stimulus"),
+    Column("text"),
+    Column("model", filtered=True),
+    Column("theory", filtered=True),
+    Column("demand", "orders to check or to try harder", filtered=True),
+    Column("arousal rank", "1 is the highest", numeric=True),
+    Column("length", "in tokens, else words", numeric=True),
+    Column("n", "questions", numeric=True),
+    Column("gain pp", numeric=True),
+    Column("low", "95% interval", numeric=True),
+    Column("high", "95% interval", numeric=True),
+    Column("against placebo pp", "the neutral one nearest in length", numeric=True),
+    Column("unparsed %", "answers that the filter could not read", numeric=True),
+)
+TRAITS: tuple[tuple[str, Callable[[EffectRow], float]], ...] = (
+    ("length", lambda row: row.length),
+    ("demand", lambda row: float(DEMAND.index(row.demand)) if row.demand in DEMAND else math.nan),
+    ("arousal rank (1 is the highest)", lambda row: row.arousal_rank),
+)
+
+
+def section(contents: ReportContents) -> Section | None:
+    """Build the section; a single stimulus is told by its verdict."""
+    found = [board for board in boards(contents) if _stimuli(board)]
+    if not found:
+        return None
+    blocks: list[Block] = []
+    chosen = [cells for board in found for claim in board.claims for cells in _chosen(board, claim)]
+    if chosen:
+        table = Table("stimuli-chosen", "Best and worst stimuli", CHOSEN_COLUMNS, chosen)
+        blocks.append(without_same(table, "of"))
+    blocks += [_figure(board, number) for number, board in enumerate(found)]
+    return Section("stimuli", "Stimuli", INTRO, blocks)
+
+
+def _stimuli(board: Board) -> list[str]:
+    rows = [row for label in board.labels for row in board.whole(label, "stimulus")]
+    ids = list(dict.fromkeys(row.stimulus for row in rows))
+    return ids if len(ids) > 1 else []
+
+
+def _chosen(board: Board, claim: FamilyClaim) -> list[list[Cell]]:
+    made = []
+    kinds: tuple[tuple[str, ChosenStimulus | None], ...] = (
+        ("best", claim.best),
+        ("worst", claim.worst),
+    )
+    for kind, stimulus in kinds:
+        if stimulus is None:
+            continue
+        tone = verdict_words.bounds_tone(stimulus.low_pp, stimulus.high_pp)
+        made.append(
+            [
+                text_cell(claim.label, "strong"),
+                text_cell(board.short or board.family),
+                text_cell(kind),
+                text_cell(" / ".join(dict.fromkeys(stimulus.chosen))),
+                gain_cell(stimulus.gain_pp, stimulus.low_pp, stimulus.high_pp, tone=tone),
+                text_cell(stimulus.naive),
+                pp_cell(stimulus.naive_gain_pp, tone="quiet"),
+            ]
+        )
+    return made
+
+
+def _figure(board: Board, number: int) -> Figure:
+    stimuli = _stimuli(board)
+    by_model = [
+        {row.stimulus: row for row in board.whole(label, "stimulus")} for label in board.labels
+    ]
+
+    def matrix(value: Callable[[EffectRow], float]) -> np.ndarray:
+        return np.array([[value(m[s]) if s in m else math.nan for s in stimuli] for m in by_model])
+
+    unit = next(iter(by_model[0].values())).length_unit
+    traits = []
+    for name, value in TRAITS:
+        values = matrix(value)
+        known = values[~np.isnan(values)]
+        if known.size >= LEAST_POINTS and len(np.unique(known)) > 1:
+            axis = f"length, {unit}" if name == "length" else name
+            traits.append(Trait(axis, values, DEMAND if name == "demand" else ()))
+    if not traits:
+        traits = [
+            Trait("stimulus, by length", np.tile(np.arange(len(stimuli)), (len(by_model), 1)))
+        ]
+    bounds = None
+    if len(by_model) <= MOST_WITH_BOUNDS:
+        ends = [matrix(lambda row: row.gain_low_pp), matrix(lambda row: row.gain_high_pp)]
+        bounds = np.stack(ends, axis=-1)
+    name = f"stimuli-{slug(board.title)}-{number}"
+    title = f"Gain of each stimulus against its traits, {board.title}"
+    lines = "Lines are 95% intervals." if bounds is not None else "Intervals are in the table."
+    alt = f"{title}: {', '.join(trait.axis for trait in traits)}. {lines}"
+    cells = [_cells(row) for model in by_model for row in model.values()]
+    return Figure(
+        name,
+        f"{title}. {lines}",
+        alt,
+        trait_panels(
+            traits, matrix(lambda row: row.gain_pp), bounds, board.labels, name, title, alt
+        ),
+        Table(f"{name}-table", title, STIMULUS_COLUMNS, cells, search=True),
+    )
+
+
+def _cells(row: EffectRow) -> list[Cell]:
+    return [
+        text_cell(row.stimulus, "strong"),
+        text_cell(row.text),
+        text_cell(row.label),
+        text_cell(row.theory),
+        text_cell(row.demand),
+        count_cell(row.arousal_rank),
+        count_cell(row.length),
+        count_cell(row.n_questions),
+        pp_cell(row.gain_pp),
+        pp_cell(row.gain_low_pp),
+        pp_cell(row.gain_high_pp),
+        pp_cell(row.gain_vs_placebo_pp),
+        percent_cell(row.unparsed_arm_pct),
+    ]

@@ -1,0 +1,163 @@
+"""Validity: what could have gone wrong, and everything that made these numbers."""
+
+from __future__ import annotations
+
+import math
+
+from emo_harness.report.blocks import Block, Cell, Column, Prose, Section, Table, without_same
+from emo_harness.report.boards import Board, boards
+from emo_harness.report.claims import FamilyClaim
+from emo_harness.report.contents import ReportContents
+from emo_harness.report.effect_table import EffectRow
+from emo_harness.report.numerals import (
+    count_cell,
+    gain_cell,
+    percent_cell,
+    pp_cell,
+    text_cell,
+)
+
+ORDER = 200
+
+INTRO = (
+    "A stimulus can move a score without moving ability: answers in another form that the filter "
+    "cannot read, refusals, prompts cut because they do not fit. These shares should be about equal "
+    "under all arms. Placebos should have gains about zero."
+)
+ARM_COLUMNS = (
+    Column("model", filtered=True),
+    Column("asked", "benchmark, mode and placement", filtered=True),
+    Column("arm"),
+    Column("kind", filtered=True),
+    Column("unparsed %", "answers that the filter could not read", numeric=True),
+    Column("cut %", "prompts that did not fit the context", numeric=True),
+    Column("refused %", "answers that look like a refusal", numeric=True),
+    Column("answer length", "characters, mean", numeric=True),
+)
+PLACEBO_COLUMNS = (
+    Column("placebo"),
+    Column("text"),
+    Column("model", filtered=True),
+    Column("asked", "benchmark, mode and placement", filtered=True),
+    Column("n", "questions", numeric=True),
+    Column("gain pp", "over control, with its 95% interval", numeric=True),
+    Column("length", "in tokens, else words", numeric=True),
+)
+CLAIM_COLUMNS = (
+    Column("model"),
+    Column("family"),
+    Column("gain pp", "all questions", numeric=True),
+    Column("gain pp, parsed only", "answers parsed under both arms", numeric=True),
+    Column("against self-check pp", numeric=True),
+    Column("relative gain %", "gain over control accuracy, Fieller interval", numeric=True),
+    Column("remark"),
+)
+
+
+def section(contents: ReportContents) -> Section | None:
+    """Build the section."""
+    if not contents.claims:
+        return None
+    found = boards(contents)
+    arms = [cells for rows in _by_model(found) for cells in _arm_cells(rows)]
+    placebos = [
+        _placebo_cells(row) for rows in _by_model(found) for row in rows if row.kind == "placebo"
+    ]
+    blocks: list[Block] = []
+    if contents.remarks:
+        blocks.append(Prose("What was merged or left out:", "note", contents.remarks))
+    blocks.append(
+        Table(
+            "validity-claims",
+            "Gains on parsed answers alone, against the self-check, and relative",
+            CLAIM_COLUMNS,
+            [_claim_cells(claim, board) for board in found for claim in board.claims],
+        )
+    )
+    if placebos:
+        table = Table("validity-placebos", "Placebo gains", PLACEBO_COLUMNS, placebos)
+        blocks.append(without_same(table, "asked"))
+    if arms:
+        table = Table(
+            "validity-arms",
+            "Unparsed, cut and refused answers, and their length, by arm",
+            ARM_COLUMNS,
+            arms,
+            search=len(arms) > 12,
+            collapsed=len(arms) > 12,
+        )
+        blocks.append(without_same(table, "asked"))
+    return Section("validity", "Validity", INTRO, blocks)
+
+
+def _by_model(found: list[Board]) -> list[list[EffectRow]]:
+    """Rows of single arms on all questions, by model and task, each once."""
+    seen: dict[tuple[str, ...], dict[tuple[str, str], EffectRow]] = {}
+    for board in found:
+        for label in board.labels:
+            for row in board.whole(label, "placebo", "stimulus"):
+                key = (label, _asked(row), row.asked)
+                seen.setdefault(key, {}).setdefault((row.family, row.stimulus), row)
+    return [list(rows.values()) for rows in seen.values()]
+
+
+def _asked(row: EffectRow) -> str:
+    return f"{row.benchmark} {row.mode}, {row.placement}"
+
+
+def _arm_cells(rows: list[EffectRow]) -> list[list[Cell]]:
+    first = rows[0]
+
+    def cells(arm: str, kind: str, shares: tuple[float, ...], chars: float) -> list[Cell]:
+        return [
+            text_cell(first.label),
+            text_cell(_asked(first)),
+            text_cell(arm, "strong"),
+            text_cell(kind),
+            *(percent_cell(share) for share in shares),
+            count_cell(chars),
+        ]
+
+    control = (
+        first.unparsed_control_pct,
+        first.truncated_control_pct,
+        first.refused_control_pct,
+    )
+    made = [cells("control", "control", control, first.answer_chars_control)]
+    for row in rows:
+        shares = (row.unparsed_arm_pct, row.truncated_arm_pct, row.refused_arm_pct)
+        kind = "placebo" if row.kind == "placebo" else row.family
+        made.append(cells(row.stimulus, kind, shares, row.answer_chars_arm))
+    return made
+
+
+def _placebo_cells(row: EffectRow) -> list[Cell]:
+    return [
+        text_cell(row.stimulus, "strong"),
+        text_cell(row.text),
+        text_cell(row.label),
+        text_cell(_asked(row)),
+        count_cell(row.n_questions),
+        gain_cell(row.gain_pp, row.gain_low_pp, row.gain_high_pp, 2),
+        count_cell(row.length),
+    ]
+
+
+def _claim_cells(claim: FamilyClaim, board: Board) -> list[Cell]:
+    remarks = [claim.parsing_flag]
+    if math.isnan(claim.relative_pct) and claim.relative_refused:
+        remarks.append(f"relative gain: {claim.relative_refused}")
+    relative = (
+        pp_cell(math.nan)
+        if math.isnan(claim.relative_pct)
+        else gain_cell(claim.relative_pct, claim.relative_low_pct, claim.relative_high_pct, 1)
+    )
+    return [
+        text_cell(claim.label, "strong"),
+        text_cell(board.short or board.family),
+        gain_cell(claim.gain_pp, claim.gain_low_pp, claim.gain_high_pp, 2),
+        gain_cell(claim.parsed_gain_pp, claim.parsed_low_pp, claim.parsed_high_pp, 2),
+        gain_cell(claim.self_check_gain_pp, claim.self_check_low_pp, claim.self_check_high_pp, 2),
+        relative,
+        text_cell("; ".join(remark for remark in remarks if remark)),
+    ]

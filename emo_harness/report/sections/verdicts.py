@@ -1,0 +1,117 @@
+"""Verdicts: what may be said, one sentence per model and family."""
+
+from __future__ import annotations
+
+import math
+
+from emo_harness.report import verdict_words
+from emo_harness.report.blocks import Block, Prose, Raw, Section, Verdict, Verdicts
+from emo_harness.report.boards import boards, typical_half_widths
+from emo_harness.report.claims import FamilyClaim
+from emo_harness.report.contents import ReportContents
+from emo_harness.report.numerals import count, decimals_for, gain, interval, percent
+from emo_harness.report.plain_text import slug
+
+ORDER = 10
+
+INTRO = (
+    "Gain is accuracy under the stimuli minus accuracy of the untouched prompt (control), paired "
+    "by question, in percentage points (pp), with its 95% interval in brackets. The badge is the "
+    "verdict on these sentences. A claim about emotion needs two more things: the gain against the "
+    "neutral placebos, and the verdict on sentences like these."
+)
+LIMITED = (
+    "NOT FOR REPORTING: a part of the questions was asked (--limit or --samples). "
+    "Use this page to see that everything works, never as a result."
+)
+
+
+def section(contents: ReportContents) -> Section | None:
+    """Build the section."""
+    if not contents.claims:
+        return None
+    blocks: list[Block] = []
+    if any(claim.limited for claim in contents.claims):
+        blocks.append(Prose(LIMITED, "warning"))
+    decimals = decimals_for(typical_half_widths(contents.claims))
+    found = boards(contents)
+    for number, board in enumerate(found):
+        heading = board.title if number == 0 or len(found) > 1 else ""
+        verdicts = [_verdict(claim, decimals) for claim in board.claims]
+        blocks.append(Verdicts(f"verdicts-{slug(board.title)}-{number}", heading, verdicts))
+    flagged = [
+        f"{claim.label}, {claim.family}: {claim.parsing_flag}"
+        for claim in contents.claims
+        if claim.parsing_flag
+    ]
+    if flagged:
+        blocks.append(
+            Prose(
+                "Parsing differs between the arms, so the gain may be one of format, not ability:",
+                "warning",
+                flagged,
+            )
+        )
+    blocks.append(Prose(_corrected(contents), "note"))
+    return Section("verdicts", "Verdicts", INTRO, blocks)
+
+
+def _corrected(contents: ReportContents) -> str:
+    n = len(contents.claims)
+    corrected = f", corrected for these {n} claims together (Holm)" if n > 1 else ""
+    return (
+        f"Verdicts are at 5%{corrected}. Margin: gains within "
+        f"{contents.margin_pp:g} pp of zero count as no difference, and “no difference larger than "
+        "the margin” is a finding (two one-sided tests), not a failure to find one."
+    )
+
+
+def _verdict(claim: FamilyClaim, decimals: int) -> Verdict:
+    return Verdict(
+        about=f"{claim.label} · {claim.family}",
+        word=claim.verdict,
+        tone=verdict_words.tone(claim.verdict),
+        sentence=_sentence(claim, decimals),
+        beyond=_beyond(claim, decimals),
+        numbers=_numbers(claim),
+    )
+
+
+def _sentence(claim: FamilyClaim, decimals: int) -> str:
+    subtasks = f" of {claim.n_subtasks} subtasks" if claim.n_subtasks > 1 else ""
+    stimuli = f"{claim.n_stimuli} stimuli" if claim.n_stimuli > 1 else "1 stimulus"
+    questions = f"{count(claim.n_questions)} question" + ("s" if claim.n_questions != 1 else "")
+    lost = f", {count(claim.n_lost)} left out for a missing score" if claim.n_lost else ""
+    told = (
+        f"{gain(claim.gain_pp, claim.gain_low_pp, claim.gain_high_pp, decimals)} pp over {stimuli} "
+        f"(n = {questions}{subtasks}{lost}; control {percent(claim.control_pct)}% right; margin "
+        f"{claim.margin_pp:g} pp)"
+    )
+    if math.isnan(claim.placebo_gain_pp):
+        return f"{told}; no neutral placebo was asked."
+    against = gain(claim.placebo_gain_pp, claim.placebo_low_pp, claim.placebo_high_pp, decimals)
+    return f"{told}; against the neutral placebos {against} pp."
+
+
+def _beyond(claim: FamilyClaim, decimals: int) -> str:
+    if claim.n_stimuli < 2 or math.isnan(claim.like_low_pp):
+        return "Sentences like these: unknown, as one stimulus tells nothing of others."
+    like = interval(claim.like_low_pp, claim.like_high_pp, decimals)
+    same = verdict_words.word(claim.like_verdict) == verdict_words.word(claim.verdict)
+    if same and ":" not in claim.like_verdict:
+        return f"Holds for sentences like these too: {like} pp."
+    return f"Sentences like these: {claim.like_verdict}; {like} pp."
+
+
+def _numbers(claim: FamilyClaim) -> dict[str, Raw]:
+    """What sentence and badge tell, with what stands behind it."""
+    names = (
+        "label model revision settings benchmark mode placement asked family n_questions n_lost "
+        "n_subtasks n_stimuli limited control_pct control_low_pct control_high_pct arm_pct gain_pp "
+        "gain_low_pp gain_high_pp gain_method p p_holm verdict like_low_pp like_high_pp "
+        "like_method like_p like_p_holm like_verdict placebo_gain_pp placebo_low_pp "
+        "placebo_high_pp self_check_gain_pp self_check_low_pp self_check_high_pp margin_pp mde_pp "
+        "relative_pct relative_low_pct relative_high_pct relative_refused parsed_gain_pp "
+        "parsed_low_pp parsed_high_pp parsing_flag"
+    ).split()
+    return {name: getattr(claim, name) for name in names}

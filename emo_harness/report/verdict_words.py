@@ -1,0 +1,27 @@
+"""Verdict words: how a verdict is set, so that sign and colour say the same everywhere."""
+
+from __future__ import annotations
+
+NO_DIFFERENCE = "no difference"
+SIGNS = {"up": "▲", "down": "▼", "same": "=", "open": "?"}
+
+
+def tone(verdict: str) -> str:
+    """`up`, `down`, `same`, or `open` for what is undecided or unknown."""
+    if verdict.startswith("raises"):
+        return "up"
+    if verdict.startswith("lowers"):
+        return "down"
+    return "same" if verdict.startswith(NO_DIFFERENCE) else "open"
+
+
+def word(verdict: str) -> str:
+    """The verdict without what it needs: `undecided: needs about 900 questions` is `undecided`."""
+    return verdict.split(":", 1)[0]
+
+
+def bounds_tone(low: float, high: float) -> str:
+    """`up` or `down` where an interval leaves zero out, else `quiet`."""
+    if low > 0:
+        return "up"
+    return "down" if high < 0 else "quiet"
