@@ -1,4 +1,4 @@
-"""The difference of two gains: two models, two temperatures, two revisions on the same questions."""
+"""The difference of two gains: two models, temperatures or revisions on the same questions."""
 
 from __future__ import annotations
 

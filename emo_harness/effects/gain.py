@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from emo_harness.effects.intervals import (
     Floats,
     WeightedDifferences,
     differing_of_counts,
+    t_p_value,
     t_quantile,
     tango,
 )
@@ -124,14 +124,13 @@ def paired_gain(
     if arms.size and (min(arms.min(), base.min()) < 0 or max(arms.max(), base.max()) > 1):
         raise ValueError("scores must lie in [0, 1]")
     strata = np.zeros(len(arms), dtype=np.int64) if strata is None else strata[complete]
-    binary = bool(np.isin(arms, (0, 1)).all() and np.isin(base, (0, 1)).all())
-    if binary and arms.shape[1] == base.shape[1] == 1:
+    if arms.shape[1] == base.shape[1] == 1 and _binary(arms) and _binary(base):
         _, stratum = np.unique(strata, return_inverse=True)
         gained = np.bincount(stratum, weights=(arms > base)[:, 0])
         lost = np.bincount(stratum, weights=(arms < base)[:, 0])
         n_h = np.bincount(stratum)
         return gains_of_counts(n_h[:, None], gained[:, None], lost[:, None], level)[0]
-    return _mean_gain(arms, base, strata, binary, level)
+    return _mean_gain(arms, base, strata, level)
 
 
 def gains_of_counts(
@@ -163,7 +162,7 @@ def gains_of_counts(
     low, high = tango(safe, up, down, quantile)
     low, high = np.where(use_t, mean - half, low), np.where(use_t, mean + half, high)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_of_t = 2 * stats.t.sf(np.abs(mean) / np.sqrt(variance), df)
+        p_of_t = t_p_value(mean / np.sqrt(variance), df)
     p = np.where(use_t, p_of_t, mcnemar(up, down))
     return Gains(
         n=total.astype(np.int64),
@@ -193,9 +192,7 @@ def _stratified(n_h: Floats, gained_h: Floats, lost_h: Floats) -> tuple[Floats, 
     return variance, np.maximum(total - used.sum(axis=0), 1)
 
 
-def _mean_gain(
-    arms: Floats, base: Floats, strata: NDArray[np.int64], binary: bool, level: float
-) -> Gain:
+def _mean_gain(arms: Floats, base: Floats, strata: NDArray[np.int64], level: float) -> Gain:
     n = len(arms)
     difference = arms.mean(axis=1) - base.mean(axis=1)
     n_differing = int(np.count_nonzero(np.abs(difference) > 1e-12))
@@ -208,7 +205,7 @@ def _mean_gain(
         quantile = float(t_quantile(level, df))
         half = quantile * np.sqrt(variance)
         low, high, method = float(weighted.mean - half), float(weighted.mean + half), "t"
-        p = float(2 * stats.t.sf(abs(weighted.mean) / np.sqrt(variance), df))
+        p = float(t_p_value(weighted.mean / np.sqrt(variance), df))
     else:
         quantile = float(t_quantile(level, _SCORE_DF + weighted.n_effective))
         low, high = _weighted_interval(weighted, difference, quantile)
@@ -249,6 +246,10 @@ def stratified_variance(difference: Floats, strata: NDArray[np.int64]) -> tuple[
     squares = np.bincount(stratum, weights=(difference - mean[stratum]) ** 2)
     correction = size / np.maximum(size - 1, 1)
     return float((correction * squares).sum() / n**2), float(max(n - len(size), 1))
+
+
+def _binary(scores: Floats) -> bool:
+    return bool(((scores == 0) | (scores == 1)).all())
 
 
 def _columns(scores: Floats) -> Floats:

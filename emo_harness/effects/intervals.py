@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 _BISECTIONS = 48
@@ -187,9 +187,16 @@ def _moments_by_total(m: int, k: int) -> Floats:
 def dealt_to_base(m: int, k: int) -> Floats:
     """(m + k + 1, k + 1): chance that h of t right answers fall to the base's k of m + k cells."""
     total, in_base = np.arange(m + k + 1)[:, None], np.arange(k + 1)
-    return np.asarray(stats.hypergeom.pmf(in_base, m + k, total, k), dtype=np.float64)
+    ways = special.comb(total, in_base) * special.comb(m + k - total, k - in_base)
+    return np.asarray(ways / special.comb(m + k, k), dtype=np.float64)
 
 
 def t_quantile(level: float, df: ArrayLike) -> Floats:
     """Two-sided quantile of Student's t at `level`."""
-    return np.asarray(stats.t.ppf((1 + level) / 2, df), dtype=np.float64)
+    return np.asarray(special.stdtrit(df, (1 + level) / 2), dtype=np.float64)
+
+
+def t_p_value(statistic: ArrayLike, df: ArrayLike) -> Floats:
+    """Two-sided p-value of a t statistic."""
+    statistic = np.asarray(statistic, dtype=np.float64)
+    return np.asarray(2 * special.stdtr(df, -np.abs(statistic)), dtype=np.float64)

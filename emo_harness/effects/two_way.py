@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from emo_harness.effects.gain import LEVEL, NAN, Gain, paired_gain
-from emo_harness.effects.intervals import t_quantile
+from emo_harness.effects.intervals import t_p_value, t_quantile
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +50,7 @@ def two_way_gain(
         these.mean_pp,
         100 * max(mean - below, -1.0),
         100 * min(mean + above, 1.0),
-        float(2 * stats.t.sf(statistic, df)),
+        float(t_p_value(statistic, df)),
         "two-way t",
         quantile,
     )

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from emo_harness.effects.gain import Gain
 
@@ -20,8 +20,8 @@ POWER = 0.80
 # An equivalence verdict rests on this interval: two one-sided tests, at 4.5% each so that they are
 # wrong in at most 5% where the interval is approximate.
 EQUIVALENCE_LEVEL = 0.91
-_DETECTION = float(stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER))
-_EQUIVALENCE = float(stats.norm.ppf((1 + EQUIVALENCE_LEVEL) / 2) + stats.norm.ppf((1 + POWER) / 2))
+_DETECTION = float(special.ndtri(1 - ALPHA / 2) + special.ndtri(POWER))
+_EQUIVALENCE = float(special.ndtri((1 + EQUIVALENCE_LEVEL) / 2) + special.ndtri((1 + POWER) / 2))
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ def tost(difference: Floats, margin: float) -> float:
     mean = float(difference.mean())
     if se == 0:
         return 0.0 if abs(mean) < margin else 1.0
-    below = stats.t.sf((mean + margin) / se, n - 1)
-    above = stats.t.cdf((mean - margin) / se, n - 1)
+    below = special.stdtr(n - 1, -(mean + margin) / se)
+    above = special.stdtr(n - 1, (mean - margin) / se)
     return float(max(below, above))
 
 

@@ -34,7 +34,8 @@ from emo_harness.report.scope import Comparison, scopes_of
 NAN = float("nan")
 _Z = 1.959963984540054
 _HALVES_SEED = 0
-_CROSSED_RESAMPLES = 1_000
+_RESAMPLES = 1_000
+_CROSSED_RESAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -301,7 +302,7 @@ def _bootstrapped(
         return unknown, unknown
     rng = np.random.default_rng(zlib.crc32("/".join(name).encode()))
     difference = arms - control[:, None]
-    over_questions = paired_bootstrap(difference.mean(axis=1), rng, strata=strata)
+    over_questions = paired_bootstrap(difference.mean(axis=1), rng, _RESAMPLES, strata)
     crossed = crossed_bootstrap(difference, rng, _CROSSED_RESAMPLES) if arms.shape[1] > 1 else None
     return (
         percentile_interval(over_questions),

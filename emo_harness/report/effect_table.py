@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +31,7 @@ class EffectRow:
         asked: the family of the task that was run: attack, prompt, negative, all.
         family: the stimuli's own family, which is another one for a user's own set.
         stimulus: arm id, "(family)" for the mean over the family's stimuli, "(theory: NAME)" for
-            the mean over those of one theory.
+            the mean over those of one theory (on all questions together).
         subtask: a subtask, or "(all)" for the questions of all that were run together.
         n_subtasks: how many subtasks that is.
         kind: `family`, `theory`, `stimulus` or `placebo`.
@@ -120,7 +120,7 @@ def effect_rows(groups: Iterable[Group], claims: Iterable[FamilyClaim] = ()) -> 
         groups: of all runs in the report.
         claims: made of the same groups; their verdicts go into the families' rows.
     """
-    verdicts = {
+    verdicts: dict[tuple[str, ...], str] = {
         (claim.label, claim.benchmark, claim.mode, claim.placement, claim.asked, claim.family): (
             claim.verdict
         )
@@ -149,11 +149,8 @@ def _rows_of_scope(scope: Scope, verdicts: Verdicts) -> list[EffectRow]:
         told = verdicts.get(key, "") if head.primary and scope.subtask == group.subtask else ""
         mean = scope.mean_of(members)
         rows.append(_row(scope, mean, members, family, FAMILY_MEAN, "family", told))
-        theories: dict[str, list[int]] = {}
-        for i in members:
-            theories.setdefault(group.arms[i].theory or "", []).append(i)
-        for theory, own in theories.items():
-            if theory and len(own) < len(members):
+        if scope.subtask == group.subtask:
+            for theory, own in _theories(group, members).items():
                 mean = scope.mean_of(own)
                 rows.append(_row(scope, mean, own, family, theory_name(theory), "theory"))
         rows += [
@@ -168,10 +165,18 @@ def _rows_of_scope(scope: Scope, verdicts: Verdicts) -> list[EffectRow]:
     return rows
 
 
+def _theories(group: Group, members: Sequence[int]) -> dict[str, list[int]]:
+    """Columns of a family's stimuli by theory, where there are several."""
+    found: dict[str, list[int]] = {}
+    for i in members:
+        found.setdefault(group.arms[i].theory or "", []).append(i)
+    return {theory: own for theory, own in found.items() if theory and len(found) > 1}
+
+
 def _row(
     scope: Scope,
     found: Comparison,
-    members: tuple[int, ...] | list[int],
+    members: Sequence[int],
     family: str,
     stimulus: str,
     kind: str,

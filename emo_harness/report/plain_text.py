@@ -21,7 +21,7 @@ def visible(text: str) -> str:
     >>> visible("a\\u202eb")
     'a‹U+202E›b'
     """
-    return _UNSEEN.sub(_sign, text)
+    return text if text.isprintable() else _UNSEEN.sub(_sign, text)
 
 
 def shortened(text: str, most: int) -> str:

@@ -20,6 +20,7 @@ from emo_harness.effects import (
 )
 from emo_harness.report.groups import Floats, Group
 
+Table = list[list[float]]
 Column = Literal["unparsed", "truncated", "refused", "answer_chars"]
 
 
@@ -85,19 +86,16 @@ class Scope:
         scores, strata = group.scores[self._rows], group.strata[self._rows]
         arms, control = scores[:, columns], scores[:, 0]
         neutral = list(group.neutral)
-        parsed = UNKNOWN
-        if group.head.primary:
-            unparsed = group.unparsed[self._rows]
-            parsed = (
-                parsed_gain(arms, control, unparsed[:, columns], unparsed[:, 0], strata)
-                if unparsed[:, [0, *columns]].any()
-                else paired_gain(arms, control, strata)
-            )
-        check = group.self_check
+        gain = paired_gain(arms, control, strata)
+        parsed = gain if group.head.primary else UNKNOWN
+        unparsed = group.unparsed[self._rows]
+        if group.head.primary and unparsed[:, [0, *columns]].any():
+            parsed = parsed_gain(arms, control, unparsed[:, columns], unparsed[:, 0], strata)
+        check = group.self_check if group.head.primary else None
         complete = ~np.isnan(scores[:, [0, *columns]]).any(axis=1)
         return Comparison(
             control_pct=100 * float(control[complete].mean()) if complete.any() else float("nan"),
-            gain=paired_gain(arms, control, strata),
+            gain=gain,
             placebo=paired_gain(arms, scores[:, neutral], strata) if neutral else UNKNOWN,
             placebo_id="(mean)" if neutral else "",
             self_check=UNKNOWN if check is None else paired_gain(arms, scores[:, check], strata),
@@ -143,7 +141,7 @@ class _Singles:
         control = np.where(valid, scores[:, [0]], 0.0)
         self._control_right = np.add.reduceat(control, group.starts, axis=0)
         self._control_asked = np.add.reduceat(valid, group.starts, axis=0, dtype=np.float64)
-        self._means: dict[str, tuple[Floats, Floats]] = {}
+        self._means: dict[str, tuple[Table, Table]] = {}
 
     def comparison(self, i: int, number: int | None) -> Comparison:
         group = self._group
@@ -167,14 +165,15 @@ class _Singles:
                 return float("nan")
             cells = np.asarray(values, dtype=np.float64)
             counted = ~np.isnan(cells) & ~np.isnan(self._group.scores)
-            starts = self._group.starts
             self._means[column] = (
-                np.add.reduceat(np.where(counted, cells, 0.0), starts, axis=0),
-                np.add.reduceat(counted.astype(np.float64), starts, axis=0),
+                self._sums(np.where(counted, cells, 0.0)),
+                self._sums(counted.astype(np.float64)),
             )
-        rows = slice(None) if number is None else slice(number, number + 1)
-        total, counted_cells = (x[rows][:, list(members)].sum() for x in self._means[column])
-        return float(total / counted_cells) if counted_cells else float("nan")
+        row = -1 if number is None else number
+        totals, counts = self._means[column]
+        total = sum(totals[row][i] for i in members)
+        count = sum(counts[row][i] for i in members)
+        return total / count if count else float("nan")
 
     def _control_pct(self, i: int, number: int | None) -> float:
         """Control accuracy on the questions scored under arm i."""
@@ -208,3 +207,9 @@ class _Singles:
         )
         flat = gains_of_counts(n.reshape(1, -1), gained.reshape(1, -1), lost.reshape(1, -1))
         return gains_of_counts(n, gained, lost), flat.reshaped(n.shape)
+
+    def _sums(self, cells: Floats) -> Table:
+        """(subtasks + 1, arms): sums over each subtask's questions, the last row over all."""
+        by_subtask = np.add.reduceat(cells, self._group.starts, axis=0)
+        listed: Table = np.vstack([by_subtask, by_subtask.sum(axis=0)]).tolist()
+        return listed

@@ -107,7 +107,7 @@ def _likeliest(requests: Sequence[Any], resps: Sequence[Any]) -> str:
     """The option with the greatest log-likelihood, e.g. "True (-1.25)"."""
     values = [float(_first(_first(response))) for response in resps]
     best = max(range(len(values)), key=values.__getitem__)
-    return f"{_text(requests[best]['arg_1']).strip()} ({values[best]:.2f})"
+    return f"{_text(requests[best]['arg_1']).strip()} ({values[best]:.3g})"
 
 
 def _first(value: Any) -> Any:

@@ -39,7 +39,8 @@ class RunFacts:
         settings: those that all its tasks have in common.
         command: the command line, secrets left out; "" where the run did not record it.
         evaluation_s: lm-eval's wall time in seconds.
-        prompt_chars, answer_chars: characters sent and received, all arms and repeats.
+        prompt_chars: characters of all arms' prompts, each counted once.
+        answer_chars: characters received, all arms and repeats; 0 for log-likelihoods.
         prompt_tokens, answer_tokens: about as many tokens, from a sample of the prompts and
             answers; NaN where the run's tokenizer is not at hand.
         stimuli_sha256: hashes of the sets of arms its tasks asked.

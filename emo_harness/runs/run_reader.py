@@ -200,5 +200,7 @@ def _whole_facts(parts: Sequence[tuple[RunTask, SamplesReading]]) -> RunFacts:
         prompt_chars=sum(prompt_chars),
         answer_chars=sum(answer_chars),
         prompt_tokens=sum(n * t for n, (t, _) in zip(prompt_chars, per_char, strict=True)),
-        answer_tokens=sum(n * t for n, (_, t) in zip(answer_chars, per_char, strict=True) if n > 0),
+        answer_tokens=float(
+            sum(n * t for n, (_, t) in zip(answer_chars, per_char, strict=True) if n > 0)
+        ),
     )

@@ -29,15 +29,34 @@ MODELS = (
     "Phi-4-mini-instruct",
 )
 SUBTASKS = (
-    "boolean_expressions causal_judgement date_understanding disambiguation_qa dyck_languages "
-    "formal_fallacies geometric_shapes hyperbaton logical_deduction_five_objects "
-    "logical_deduction_seven_objects logical_deduction_three_objects movie_recommendation "
-    "multistep_arithmetic_two navigate object_counting penguins_in_a_table "
-    "reasoning_about_colored_objects ruin_names salient_translation_error_detection snarks "
-    "sports_understanding temporal_sequences tracking_shuffled_objects_five_objects "
-    "tracking_shuffled_objects_seven_objects tracking_shuffled_objects_three_objects web_of_lies "
-    "word_sorting"
-).split()
+    "boolean_expressions",
+    "causal_judgement",
+    "date_understanding",
+    "disambiguation_qa",
+    "dyck_languages",
+    "formal_fallacies",
+    "geometric_shapes",
+    "hyperbaton",
+    "logical_deduction_five_objects",
+    "logical_deduction_seven_objects",
+    "logical_deduction_three_objects",
+    "movie_recommendation",
+    "multistep_arithmetic_two",
+    "navigate",
+    "object_counting",
+    "penguins_in_a_table",
+    "reasoning_about_colored_objects",
+    "ruin_names",
+    "salient_translation_error_detection",
+    "snarks",
+    "sports_understanding",
+    "temporal_sequences",
+    "tracking_shuffled_objects_five_objects",
+    "tracking_shuffled_objects_seven_objects",
+    "tracking_shuffled_objects_three_objects",
+    "web_of_lies",
+    "word_sorting",
+)
 Z = 1.96
 PER_SUBTASK = 250
 
@@ -106,9 +125,19 @@ class _Model:
     def rows(self) -> list[EffectRow]:
         total, rows = self.per * len(self.subtasks), []
         one = len(self.subtasks) == 1
-        blocks: list[tuple[str, np.ndarray, float, np.ndarray, int]] = [] if one else [
-            (ALL_SUBTASKS, self.gain.mean(0), float(self.control.mean()), self.se(total).mean(), total)
-        ]
+        blocks: list[tuple[str, np.ndarray, float, np.ndarray, int]] = (
+            []
+            if one
+            else [
+                (
+                    ALL_SUBTASKS,
+                    self.gain.mean(0),
+                    float(self.control.mean()),
+                    self.se(total).mean(),
+                    total,
+                )
+            ]
+        )
         blocks += [
             (name, self.gain[i], float(self.control[i]), self.se(self.per)[i], self.per)
             for i, name in enumerate(self.subtasks)
@@ -224,9 +253,11 @@ class _Model:
         n = self.per * len(self.subtasks)
         gain = float(self.gain.mean())
         se = float(self.se(n).mean()) / math.sqrt(2)
-        like = math.hypot(se, float(self.gain.mean(0).std(ddof=1)) / math.sqrt(len(self.stimuli))) if (
-            len(self.stimuli) > 1
-        ) else math.nan
+        like = (
+            math.hypot(se, float(self.gain.mean(0).std(ddof=1)) / math.sqrt(len(self.stimuli)))
+            if (len(self.stimuli) > 1)
+            else math.nan
+        )
         control = float(self.control.mean())
         by_stimulus = self.gain.mean(0)
         values = {
@@ -289,9 +320,7 @@ class _Model:
         naive = float(sign * (sign * gains).max())
         honest = naive - sign * 0.7
         chosen = (order[0], order[1] if self.number % 2 else order[0])
-        return ChosenStimulus(
-            chosen, honest, honest - 3 * se, honest + 3 * se, order[0], naive
-        )
+        return ChosenStimulus(chosen, honest, honest - 3 * se, honest + 3 * se, order[0], naive)
 
 
 def _verdict(gain: float, se: float) -> str:
@@ -421,5 +450,3 @@ def _made(kind: Any, values: dict[str, Any]) -> Any:
             kind.__name__, sorted(set(values) - names), bases=(kind,), frozen=True, kw_only=True
         )
     return kind(**known, **{k: v for k, v in values.items() if k not in names})
-
-

@@ -27,6 +27,7 @@ _TAG = re.compile(r"<[^>]+>")
 _GROUP = re.compile(r"<g\b[^>]*>|</g>")
 _LONG_NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _PATH = re.compile(r' d="[^"]*"')
+_NO_TURN = re.compile(r' transform="rotate\(-0 [^)]*\)"')
 _FONT_FAMILY = re.compile(r"font-family:[^;\"]*;?")
 
 
@@ -52,7 +53,12 @@ def axes(figure: Figure, left: float, top: float, width: float, height: float) -
     for side in made.spines.values():
         side.set_color(ink("line"))
     made.tick_params(
-        color=ink("line"), labelcolor=ink("quiet"), labelsize=SMALL_PX, length=3, width=0.8
+        which="both",
+        color=ink("line"),
+        labelcolor=ink("quiet"),
+        labelsize=SMALL_PX,
+        length=3,
+        width=0.8,
     )
     return made
 
@@ -115,8 +121,10 @@ def drawing(figure: Figure, name: str, title: str, alt: str) -> Drawing:
         name: different for every figure of a page, so that no two share an element id.
     """
     written = io.BytesIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "path.simplify": False}
-    with mpl.rc_context(settings), warnings.catch_warnings():
+    with (
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "path.simplify": False}),
+        warnings.catch_warnings(),
+    ):
         # A glyph that matplotlib's font lacks is drawn by the browser's.
         warnings.simplefilter("ignore", UserWarning)
         figure.savefig(written, format="svg", metadata=_NO_METADATA)
@@ -153,10 +161,11 @@ def _compact_tag(tag: str) -> str:
     if tag.startswith("<g "):
         tag = re.sub(r' id="[^"]*"', "", tag)
     tag = _FONT_FAMILY.sub("", tag)
+    tag = _NO_TURN.sub("", tag)
     tag = _LONG_NUMBER.sub(lambda m: f"{round(float(m[0]), 1):g}", tag)
     tag = _PATH.sub(lambda m: re.sub(r"\s*([MLQCz])\s*", r"\1", m[0]), tag)
     tag = re.sub(r"([:;]) ", r"\1", tag)
-    return re.sub(r"\s+", " ", tag).replace(' style=""', "").replace(';"', '"')
+    return re.sub(r"\s+", " ", tag).replace("; ", ";").replace(' style=""', "").replace(';"', '"')
 
 
 def _without_plain_groups(body: str) -> str:
@@ -167,6 +176,8 @@ def _without_plain_groups(body: str) -> str:
         tag = match[0]
         if tag == "</g>":
             return "" if plain.pop() else tag
+        if tag.endswith("/>"):
+            return ""
         plain.append(tag in ("<g>", "<g >"))
         return "" if plain[-1] else tag
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -24,7 +25,7 @@ LEAST_PX = 520
 
 
 def step_for(gains_pp: NDArray[np.float64]) -> float:
-    """The width of a colour class: the least with which one gain in 50 or fewer leaves the scale."""
+    """Width of a colour class: the least with which at most one gain in 50 leaves the scale."""
     known = np.abs(gains_pp[~np.isnan(gains_pp)])
     most = float(np.quantile(known, 0.98)) if known.size else 0.0
     return next((step for step in STEPS_PP if 4 * step >= most), STEPS_PP[-1])
@@ -88,7 +89,7 @@ def heat_map(
     return canvas.drawing(figure, name, title, alt)
 
 
-def _cells(plot: Axes, chosen: NDArray[np.bool_], **dress: object) -> None:
+def _cells(plot: Axes, chosen: NDArray[np.bool_], **dress: Any) -> None:
     """Every chosen cell as one path, so that a map of hundreds of cells stays small."""
     rows, columns = np.nonzero(chosen)
     if not rows.size:
@@ -128,6 +129,6 @@ def _key(figure: Figure, step_pp: float, label_px: float) -> None:
     canvas.write(key, side + 28, 34, "distinguishable (q ≤ 0.05)", "quiet", 9)
 
 
-def _box(x: float, y: float, width: float, height: float, **dress: object) -> PathPatch:
+def _box(x: float, y: float, width: float, height: float, **dress: Any) -> PathPatch:
     path = Path([(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)])
     return PathPatch(path, **dress)

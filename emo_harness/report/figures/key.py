@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -41,7 +42,7 @@ def series_key(figure: Figure, labels: Sequence[str]) -> None:
             x += _taken(label)
 
 
-def fit_markers(number: int, size: float = 5.5) -> dict[str, object]:
+def fit_markers(number: int, size: float = 5.5) -> dict[str, Any]:
     """Keywords of `Axes.plot` for the points of a series."""
     colour, marker = series(number)
     return {

@@ -81,5 +81,5 @@ def trait_panels(
                 plot.vlines(
                     x, bounds_pp[s, :, 0], bounds_pp[s, :, 1], colors=series(s)[0], linewidth=1
                 )
-            plot.plot(x, gains_pp[s], **fit_markers(s))
+            plot.plot(x, gains_pp[s], **fit_markers(s, 6))
     return canvas.drawing(figure, name, title, alt)

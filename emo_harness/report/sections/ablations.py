@@ -16,9 +16,9 @@ AMOUNTS = ("temperature", "num_fewshot")
 NAMES = {"temperature": "temperature", "num_fewshot": "number of shots", "placement": "placement"}
 
 INTRO = (
-    "The runs differ in one thing and are alike in the rest. If intervals overlap widely, this data "
-    "does not show that the thing matters. Spread is how much the score of one question varies when "
-    "it is asked again."
+    "The runs differ in one thing and are alike in the rest. If intervals overlap widely, this "
+    "data does not show that the thing matters. Spread is how much the score of one question "
+    "varies when it is asked again."
 )
 COLUMNS = (
     Column("value"),

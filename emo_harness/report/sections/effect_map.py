@@ -21,10 +21,10 @@ ALPHA = 0.05
 MOST_MAPS = 16
 
 INTRO = (
-    "Each cell is one stimulus on one subtask: blue raises, orange lowers. Hatched cells cannot be "
-    "told from zero once it is allowed for how many cells there are (Benjamini and Hochberg, one "
-    "family of tests per map, q above 0.05). Framed cells can. Look for whole rows or columns; a "
-    "lone cell is for another run to confirm."
+    "Each cell is one stimulus on one subtask: blue raises, orange lowers. Hatched cells cannot"
+    " be told from zero once it is allowed for how many cells there are (Benjamini and "
+    "Hochberg, one family of tests per map, q above 0.05). Framed cells can. Look for whole "
+    "rows or columns; a lone cell is for another run to confirm."
 )
 COLUMNS = (
     Column("subtask"),

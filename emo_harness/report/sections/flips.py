@@ -28,11 +28,27 @@ ANSWER_CHARS = 900
 LEAST_SHARED_CHARS = 240
 # What is shown around the stimulus where the rest of the prompt stands beside it.
 AROUND_CHARS = 120
+NUMBERS = (
+    "label",
+    "benchmark",
+    "subtask",
+    "mode",
+    "family",
+    "doc_id",
+    "kind",
+    "n_stimuli",
+    "of_stimuli",
+    "stimulus",
+    "target",
+    "parsed_control",
+    "parsed_arm",
+    "shortened",
+)
 
 INTRO = (
-    "A flip is a question that was wrong under control and right under a stimulus (fixed), or the "
-    "other way round (broke). Flips go both ways by chance alone, so read them to see what kind of "
-    "answer changes, not to count them. Those that most stimuli flipped come first."
+    "A flip is a question that was wrong under control and right under a stimulus (fixed), or "
+    "the other way round (broke). Flips go both ways by chance alone, so read them to see what "
+    "kind of answer changes, not to count them. Those that most stimuli flipped come first."
 )
 
 
@@ -75,7 +91,7 @@ def _shared(prompts: Sequence[str]) -> str:
     """The beginning that all prompts have in common, up to a line's end; "" where it is short."""
     if len(prompts) < 2:
         return ""
-    common = os.path.commonprefix(list(prompts))
+    common = _common_start(prompts)
     common = common[: common.rfind("\n") + 1]
     return common if len(common) >= LEAST_SHARED_CHARS else ""
 
@@ -99,13 +115,7 @@ def _item(flip: Flip, shared: str, several: bool) -> FlipItem:
             shortened(flip.answer_arm, ANSWER_CHARS),
             shortened(flip.parsed_arm, ANSWER_CHARS),
         ),
-        numbers={
-            name: getattr(flip, name)
-            for name in (
-                "label benchmark subtask mode family doc_id kind n_stimuli of_stimuli stimulus "
-                "target parsed_control parsed_arm shortened"
-            ).split()
-        },
+        numbers={name: getattr(flip, name) for name in NUMBERS},
     )
 
 
@@ -142,9 +152,13 @@ def arm_passages(control: str, arm: str, stimulus_text: str) -> list[Passage]:
 
 def _inserted(control: str, arm: str, stimulus_text: str) -> tuple[int, int]:
     """Where the stimulus stands in the arm's prompt: its own words, else what differs."""
-    left = len(os.path.commonprefix([control, arm]))
+    left = len(_common_start([control, arm]))
     found = arm.find(stimulus_text, max(left - len(stimulus_text), 0)) if stimulus_text else -1
     if found >= 0:
         return found, found + len(stimulus_text)
-    right = len(os.path.commonprefix([control[left:][::-1], arm[left:][::-1]]))
+    right = len(_common_start([control[left:][::-1], arm[left:][::-1]]))
     return left, len(arm) - right
+
+
+def _common_start(texts: Sequence[str]) -> str:
+    return os.path.commonprefix(list(texts))  # noqa: RUF071, character by character is meant

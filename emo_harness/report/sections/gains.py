@@ -25,10 +25,10 @@ from emo_harness.report.plain_text import slug
 ORDER = 30
 
 INTRO = (
-    "Each point is a mean gain. The thick line is its 95% interval for these sentences on questions "
-    "like these; the thin line is wider, as it also allows for other sentences of the same kind. A "
-    "line that crosses zero cannot tell raising from lowering; one that lies within the grey band "
-    "says that there is no difference larger than the margin."
+    "Each point is a mean gain. The thick line is its 95% interval for these sentences on "
+    "questions like these; the thin line is wider, as it also allows for other sentences of the"
+    " same kind. A line that crosses zero cannot tell raising from lowering; one that lies "
+    "within the grey band says that there is no difference larger than the margin."
 )
 COLUMNS = (
     Column("stimuli"),

@@ -28,9 +28,9 @@ ORDER = 20
 
 INTRO = (
     "Models under the same questions and the same stimuli. Robustness is the gain under the "
-    "family: for an attack, the nearer to zero (or above), the sturdier the model. A place is a "
-    "range: 1–2 means that this data cannot tell which of the two places is right. Models that "
-    "share a letter are tied."
+    "family: for an attack, the nearer to zero (or above), the sturdier the model. A place is a"
+    " range: 1–2 means that this data cannot tell which of the two places is right. Models that"
+    " share a letter are tied."
 )
 COLUMNS = (
     Column("model"),

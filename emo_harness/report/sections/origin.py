@@ -17,8 +17,8 @@ SHORT_HASH = 12
 LONG = 12
 
 INTRO = (
-    "Everything that made these numbers, so that someone else can make them again. Token counts are "
-    "estimates from a sample of the prompts. Unknown values are shown as a dash."
+    "Everything that made these numbers, so that someone else can make them again. Token counts"
+    " are estimates from a sample of the prompts. Unknown values are shown as a dash."
 )
 RUN_COLUMNS = (
     Column("model"),

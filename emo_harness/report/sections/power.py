@@ -22,10 +22,11 @@ from emo_harness.report.numerals import count_cell, pp_cell, text_cell
 ORDER = 70
 
 INTRO = (
-    "A ruler for what to expect: the least true gain that a comparison of n questions would show in "
-    "four runs of five. The fewer answers flip between the arms, the smaller it is. Large marks are this "
-    "report's families on all their questions, small ones single subtasks. A mark above the margin "
-    "(grey) means: an effect as small as the margin would probably be missed here."
+    "A ruler for what to expect: the least true gain that a comparison of n questions would "
+    "show in four runs of five. The fewer answers flip between the arms, the smaller it is. "
+    "Large marks are this report's families on all their questions, small ones single subtasks."
+    " A mark above the margin (grey) means: an effect as small as the margin would probably be "
+    "missed here."
 )
 COLUMNS = (
     Column("model"),
@@ -67,22 +68,23 @@ def section(contents: ReportContents) -> Section | None:
     above = [p for p in points if p.whole and p.mde_pp > contents.margin_pp]
     n_whole = sum(p.whole for p in points)
     told = (
-        f"{len(above)} of {n_whole} comparisons of whole families could miss a gain as small as the "
-        f"margin of {contents.margin_pp:g} pp."
+        f"{len(above)} of {n_whole} comparisons of whole families could miss a gain as small as "
+        f"the margin of {contents.margin_pp:g} pp."
     )
+    alt = f"{title}, on logarithmic scales, for 2, 5, 10, 20 and 40% of answers flipping. {told}"
     figure = Figure(
         "power-ruler",
         f"{title}. {told}",
-        f"{title}, on logarithmic scales, for 2, 5, 10, 20 and 40% of answers flipping. {told}",
-        ruler(points, labels, contents.margin_pp, "power-ruler", title, told),
+        alt,
+        ruler(points, labels, contents.margin_pp, "power-ruler", title, alt),
         without_same(Table("power-table", title, COLUMNS, cells, search=len(cells) > 12), "family"),
     )
     blocks: list[Block] = [figure]
     blocks.append(
         Prose(
-            "Lines assume answers that are right or wrong, and one stimulus against control. A "
-            "family's mean over many stimuli varies less, so its mark can lie below the line of its "
-            "flips.",
+            "Lines assume answers that are right or wrong, and one stimulus against control. The "
+            "mean of a family's many stimuli varies less, so its mark can lie below the line of "
+            "its flips. Marks of several models at one n are set side by side.",
             "note",
         )
     )

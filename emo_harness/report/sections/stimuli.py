@@ -23,10 +23,10 @@ LEAST_POINTS = 3
 DEMAND = ("no", "yes")
 
 INTRO = (
-    "The stimulus with the greatest gain looks better than it is, because chance helped to choose "
-    "it. So it is chosen on one half of the questions and estimated on the other (then the halves "
-    "change places); the naive greatest gain stands beside it. The figures show whether gains go "
-    "with length, with an order to check (demand), or with arousal."
+    "The stimulus with the greatest gain looks better than it is, because chance helped to "
+    "choose it. So it is chosen on one half of the questions and estimated on the other (then "
+    "the halves change places); the naive greatest gain stands beside it. The figures show "
+    "whether gains go with length, with an order to check (demand), or with arousal."
 )
 CHOSEN_COLUMNS = (
     Column("model", filtered=True),

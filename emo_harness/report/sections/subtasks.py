@@ -17,9 +17,10 @@ ORDER = 60
 DIRECTIONS = {"up": 1, "down": -1, "quiet": 0}
 
 INTRO = (
-    "Each point is a subtask. The farther right, the more of it the untouched prompt gets right; above "
-    "the line the stimuli raise that, below they lower it. Triangles have an interval that leaves zero out, taken by "
-    "themselves; with many subtasks about one in twenty does so by chance."
+    "Each point is a subtask. The farther right, the more of it the untouched prompt gets "
+    "right; above the line the stimuli raise that, below they lower it. Triangles have an "
+    "interval that leaves zero out, taken by themselves; with many subtasks about one in twenty"
+    " does so by chance."
 )
 COLUMNS = (
     Column("subtask"),

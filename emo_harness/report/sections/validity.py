@@ -20,9 +20,9 @@ from emo_harness.report.numerals import (
 ORDER = 200
 
 INTRO = (
-    "A stimulus can move a score without moving ability: answers in another form that the filter "
-    "cannot read, refusals, prompts cut because they do not fit. These shares should be about equal "
-    "under all arms. Placebos should have gains about zero."
+    "A stimulus can move a score without moving ability: answers in another form that the "
+    "filter cannot read, refusals, prompts cut because they do not fit. These shares should be "
+    "about equal under all arms. Placebos should have gains about zero."
 )
 ARM_COLUMNS = (
     Column("model", filtered=True),

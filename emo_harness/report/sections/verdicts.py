@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 from emo_harness.report import verdict_words
 from emo_harness.report.blocks import Block, Prose, Raw, Section, Verdict, Verdicts
@@ -15,10 +16,10 @@ from emo_harness.report.plain_text import slug
 ORDER = 10
 
 INTRO = (
-    "Gain is accuracy under the stimuli minus accuracy of the untouched prompt (control), paired "
-    "by question, in percentage points (pp), with its 95% interval in brackets. The badge is the "
-    "verdict on these sentences. A claim about emotion needs two more things: the gain against the "
-    "neutral placebos, and the verdict on sentences like these."
+    "Gain is accuracy under the stimuli minus accuracy of the untouched prompt (control), "
+    "paired by question, in percentage points (pp), with its 95% interval in brackets. The "
+    "badge is the verdict on these sentences. A claim about emotion needs two more things: the "
+    "gain against the neutral placebos, and the verdict on sentences like these."
 )
 LIMITED = (
     "NOT FOR REPORTING: a part of the questions was asked (--limit or --samples). "
@@ -104,14 +105,9 @@ def _beyond(claim: FamilyClaim, decimals: int) -> str:
 
 
 def _numbers(claim: FamilyClaim) -> dict[str, Raw]:
-    """What sentence and badge tell, with what stands behind it."""
-    names = (
-        "label model revision settings benchmark mode placement asked family n_questions n_lost "
-        "n_subtasks n_stimuli limited control_pct control_low_pct control_high_pct arm_pct gain_pp "
-        "gain_low_pp gain_high_pp gain_method p p_holm verdict like_low_pp like_high_pp "
-        "like_method like_p like_p_holm like_verdict placebo_gain_pp placebo_low_pp "
-        "placebo_high_pp self_check_gain_pp self_check_low_pp self_check_high_pp margin_pp mde_pp "
-        "relative_pct relative_low_pct relative_high_pct relative_refused parsed_gain_pp "
-        "parsed_low_pp parsed_high_pp parsing_flag"
-    ).split()
-    return {name: getattr(claim, name) for name in names}
+    """All of the claim; its best and worst stimuli are numbers of their own tables."""
+    return {
+        field.name: getattr(claim, field.name)
+        for field in fields(claim)
+        if field.name not in ("best", "worst")
+    }
