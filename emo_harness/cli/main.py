@@ -7,7 +7,7 @@ import sys
 import typer
 
 from emo_harness import __version__
-from emo_harness.cli import calibrate, report, run, stimuli, tasks
+from emo_harness.cli import calibrate, compare, report, run, stimuli, tasks
 from emo_harness.errors import EXIT_CODE, UserError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(run.run)
 app.command("report", epilog=report.EXAMPLE)(report.report)
+app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.calibrate)
 app.add_typer(stimuli.app, name="stimuli")
 app.add_typer(tasks.app, name="tasks")

@@ -18,8 +18,8 @@ from emo_harness.effects.intervals import (
 from emo_harness.effects.randomisation import mcnemar, relabelling_test
 
 LEVEL = 0.95
-# From so many (effective) questions off the most common difference, Student's t holds what it
-# promises; below, a score-type interval is used.
+# From so many (effective) questions off the most common difference of their stratum, Student's t
+# holds what it promises; below, a score-type interval is used.
 DIFFERING_FOR_T = 45
 # Degrees of freedom added to that number for a score interval's quantile.
 _SCORE_DF = 30
@@ -104,8 +104,9 @@ def paired_gain(
         level: coverage of the interval.
 
     Questions without a score under one of the arms are left out. Where (effectively) at least
-    `DIFFERING_FOR_T` questions are off the most common difference, the interval is Student's t over
-    questions, mean +- t(n - strata) * SE with SE^2 = sum over strata of n_h sd_h^2 / n^2. Below,
+    `DIFFERING_FOR_T` questions are off the most common difference, of all and of their stratum,
+    the interval is Student's t over questions, mean +- t(n - strata) * SE with
+    SE^2 = sum over strata of n_h sd_h^2 / n^2. Below,
     it is Tango's score interval for one right-or-wrong arm against another, and its weighted form
     for means over several arms or graded scores; both pooled over strata.
 
@@ -155,8 +156,8 @@ def gains_of_counts(
     safe = np.where(known, total, 2.0)
     mean = np.where(total > 0, (up - down) / np.maximum(total, 1), NAN)
     off_mode = differing_of_counts(safe, up, down)
-    use_t = off_mode >= DIFFERING_FOR_T
-    variance, df = _stratified(n_h, gained_h, lost_h)
+    variance, df, off_mode_within = _stratified(n_h, gained_h, lost_h)
+    use_t = off_mode_within >= DIFFERING_FOR_T
     quantile = t_quantile(level, np.where(use_t, df, _SCORE_DF + off_mode))
     half = quantile * np.sqrt(variance)
     low, high = tango(safe, up, down, quantile)
@@ -176,8 +177,11 @@ def gains_of_counts(
     )
 
 
-def _stratified(n_h: Floats, gained_h: Floats, lost_h: Floats) -> tuple[Floats, Floats]:
-    """Variance of the mean and its degrees of freedom, (k,) each; see `_stratified_variance`."""
+def _stratified(n_h: Floats, gained_h: Floats, lost_h: Floats) -> tuple[Floats, Floats, Floats]:
+    """Variance, degrees of freedom and questions off the most common difference of their stratum.
+
+    (k,) each; see `stratified_variance`.
+    """
     small = n_h < 2
     n_h, gained_h, lost_h = (
         np.concatenate([np.where(small, 0, x), np.where(small, x, 0).sum(axis=0, keepdims=True)])
@@ -189,7 +193,8 @@ def _stratified(n_h: Floats, gained_h: Floats, lost_h: Floats) -> tuple[Floats, 
     squares = np.where(used, (gained_h + lost_h) - size * mean**2, 0.0)
     total = np.maximum(n_h.sum(axis=0), 1)
     variance = (np.where(used, size / (size - 1), 0.0) * squares).sum(axis=0) / total**2
-    return variance, np.maximum(total - used.sum(axis=0), 1)
+    df = np.maximum(np.maximum(n_h - 1, 0).sum(axis=0), 1)
+    return variance, df, differing_of_counts(n_h, gained_h, lost_h).sum(axis=0)
 
 
 def _mean_gain(arms: Floats, base: Floats, strata: NDArray[np.int64], level: float) -> Gain:
@@ -200,7 +205,7 @@ def _mean_gain(arms: Floats, base: Floats, strata: NDArray[np.int64], level: flo
         mean_pp = 100 * float(difference.mean()) if n else NAN
         return Gain(n, n_differing, mean_pp, NAN, NAN, NAN, "none", NAN)
     weighted = WeightedDifferences(arms, base)
-    if weighted.n_effective >= DIFFERING_FOR_T:
+    if min(weighted.n_effective, _off_mode_within(difference, strata)) >= DIFFERING_FOR_T:
         variance, df = stratified_variance(difference, strata)
         quantile = float(t_quantile(level, df))
         half = quantile * np.sqrt(variance)
@@ -236,16 +241,31 @@ def stratified_variance(difference: Floats, strata: NDArray[np.int64]) -> tuple[
         strata: (n,) int.
     """
     n = len(difference)
-    _, stratum, size = np.unique(strata, return_inverse=True, return_counts=True)
-    alone = size[stratum] < 2
-    stratum = np.where(alone, len(size), stratum)
-    _, stratum, size = np.unique(stratum, return_inverse=True, return_counts=True)
-    if len(size) == n:
-        return float(difference.var(ddof=1)) / n if n > 1 else NAN, max(n - 1, 1)
+    if n < 2:
+        return NAN, 1.0
+    stratum = _together(strata)
+    size = np.bincount(stratum)
     mean = np.bincount(stratum, weights=difference) / size
     squares = np.bincount(stratum, weights=(difference - mean[stratum]) ** 2)
     correction = size / np.maximum(size - 1, 1)
     return float((correction * squares).sum() / n**2), float(max(n - len(size), 1))
+
+
+def _off_mode_within(difference: Floats, strata: NDArray[np.int64]) -> int:
+    """How many questions are off the most common difference of their stratum."""
+    values, value = np.unique(difference.round(12), return_inverse=True)
+    stratum = _together(strata)
+    pair, count = np.unique(stratum * len(values) + value, return_counts=True)
+    most_common = np.zeros(stratum.max() + 1, dtype=np.int64)
+    np.maximum.at(most_common, pair // len(values), count)
+    return len(difference) - int(most_common.sum())
+
+
+def _together(strata: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Strata numbered from 0, those of one question put together."""
+    _, stratum, size = np.unique(strata, return_inverse=True, return_counts=True)
+    together = np.where(size[stratum] < 2, len(size), stratum)
+    return np.asarray(np.unique(together, return_inverse=True)[1], dtype=np.int64)
 
 
 def _binary(scores: Floats) -> bool:

@@ -76,11 +76,11 @@ def verdict(
         return Verdict("raises")
     if p_adjusted <= ALPHA and gain.high_pp < 0:
         return Verdict("lowers")
-    wanted_se_pp = margin_pp / max(_DETECTION, _EQUIVALENCE)
     between_pp = 100 * math.sqrt(max(between_variance, 0.0))
-    if between_pp >= wanted_se_pp:
-        return Verdict("undecided", n_stimuli * (between_pp / wanted_se_pp) ** 2, "stimuli")
     needs = questions_needed(gain, margin_pp, between_pp)
+    if math.isinf(needs):
+        factor = (between_pp / _deciding_se_pp(gain, margin_pp)) ** 2
+        return Verdict("undecided", n_stimuli * max(factor, 1.1), "stimuli")
     return Verdict("undecided", needs)
 
 
@@ -103,15 +103,24 @@ def questions_needed(gain: Gain, margin_pp: float, between_pp: float = 0.0) -> f
         gain: undecided, with its 95% interval.
         margin_pp: the margin.
         between_pp: standard error that more questions do not lessen.
+
+    Returns:
+        infinity where no number of questions would decide for `between_pp` being too large.
     """
+    wanted = _deciding_se_pp(gain, margin_pp)
+    if between_pp >= wanted:
+        return math.inf
     over_questions = max(gain.se_pp**2 - between_pp**2, 0.0)
+    return gain.n * max(over_questions / (wanted**2 - between_pp**2), 1.1)
+
+
+def _deciding_se_pp(gain: Gain, margin_pp: float) -> float:
+    """The standard error that would decide, see `questions_needed`."""
     wanted = margin_pp / max(_DETECTION, _EQUIVALENCE)
+    if gain.se_pp > wanted:
+        return wanted
     size = abs(gain.mean_pp)
-    either_way = max(size / _DETECTION, (margin_pp - size) / _EQUIVALENCE)
-    factor = over_questions / (wanted**2 - between_pp**2)
-    if factor <= 1:
-        factor = over_questions / max(either_way**2 - between_pp**2, 1e-12)
-    return gain.n * max(factor, 1.1)
+    return max(size / _DETECTION, (margin_pp - size) / _EQUIVALENCE)
 
 
 def tost(difference: Floats, margin: float) -> float:

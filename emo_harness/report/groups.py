@@ -156,6 +156,13 @@ class Lengths:
         return self._of[arm_id]
 
 
+def paired_rows(first: Group, second: Group) -> tuple[list[int], list[int]]:
+    """Row numbers, in either group, of the questions that both were asked."""
+    known = {question: i for i, question in enumerate(second.questions)}
+    pairs = [(i, known[q]) for i, q in enumerate(first.questions) if q in known]
+    return [i for i, _ in pairs], [j for _, j in pairs]
+
+
 def groups_of(scores: Iterable[ArmScores]) -> list[Group]:
     """Put together what is equal in model, settings, placement, arms, metric and filter."""
     found: dict[tuple[object, ...], list[ArmScores]] = {}

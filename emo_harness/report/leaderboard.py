@@ -10,7 +10,7 @@ import numpy as np
 
 from emo_harness.effects import Gain, difference_of_gains, holm
 from emo_harness.report.claims import FamilyClaim
-from emo_harness.report.groups import Floats, Group
+from emo_harness.report.groups import Floats, Group, paired_rows
 
 ALPHA = 0.05
 
@@ -60,13 +60,6 @@ def gains_apart(first: Group, other: Group, family: str) -> Gain:
     return difference_of_gains(
         arms[rows], base[rows], other_arms[other_rows], other_base[other_rows], first.strata[rows]
     )
-
-
-def paired_rows(first: Group, other: Group) -> tuple[list[int], list[int]]:
-    """Row numbers of the questions that two groups share."""
-    known = {question: i for i, question in enumerate(other.questions)}
-    pairs = [(i, known[q]) for i, q in enumerate(first.questions) if q in known]
-    return [i for i, _ in pairs], [j for _, j in pairs]
 
 
 def tied_groups(n: int, apart: Iterable[tuple[int, int]]) -> list[set[int]]:

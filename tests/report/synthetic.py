@@ -349,7 +349,7 @@ def _flip(number: int, model: _Model) -> Flip:
     question = " ".join(rng.choice(["not", "(", ")", "True", "and", "False", "or"], 90))
     control = f"Evaluate the result of a random Boolean expression.\n\nQ: {question} is\nA: "
     arm = control.replace("\nA: ", f"\n{stimulus['text']}\nA: ")
-    fixed = number % 3 == 0
+    fixed = number // 7 % 3 == 0
     right, wrong = ("True", "False") if number % 2 else ("False", "True")
     wordy = f"Let us see. {' '.join(rng.choice(['so', 'then', 'not', 'is'], 40))}: "
     parsed = (wrong, right) if fixed else (right, wrong)

@@ -7,14 +7,18 @@ import pandas as pd
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.report import EffectRow, effect_rows, markdown, write_exports
-from emo_harness.report.exports import reported_tables
-from emo_harness.runs import find_tasks, read_scores
+from emo_harness.report import EffectRow, Report, build, markdown, write_exports
+from emo_harness.report.effect_text import reported_tables
+from emo_harness.runs import read_runs
 from tests.conftest import answers_mini, build_task, write_run
 
 
-def rows_of(folder: Path) -> list[EffectRow]:
-    return effect_rows([s for t in find_tasks([folder]) for s in read_scores(t)])
+def report_of(*folders: Path) -> Report:
+    return build(read_runs(folders, progress=False))
+
+
+def rows_of(*folders: Path) -> list[EffectRow]:
+    return [row for row in report_of(*folders).contents.rows if row.kind != "theory"]
 
 
 def test_table_has_families_stimuli_and_placebos_for_all_and_each_subtask(mini_run: Path) -> None:
@@ -54,9 +58,18 @@ def test_each_stimulus_is_held_against_the_neutral_placebo_nearest_in_length(
 
 
 def test_files_hold_every_row_and_appear_whole(mini_run: Path, tmp_path: Path) -> None:
-    rows = rows_of(mini_run)
-    files = write_exports(rows, tmp_path / "new" / "report")
-    assert [f.name for f in files] == ["effects.csv", "effects.parquet", "effects.md"]
+    made = report_of(mini_run)
+    rows = made.contents.rows
+    files = write_exports(made, tmp_path / "new" / "report")
+    assert [f.name for f in files] == [
+        "effects.csv",
+        "effects.parquet",
+        "effects.md",
+        "leaderboard.csv",
+        "leaderboard.md",
+        "leaderboard.tex",
+        "flips.parquet",
+    ]
     assert sorted(p.name for p in files[0].parent.iterdir()) == sorted(f.name for f in files)
     csv, parquet = pd.read_csv(files[0]), pd.read_parquet(files[1])
     assert len(csv) == len(parquet) == len(rows)
@@ -68,7 +81,7 @@ def test_an_unwritable_folder_is_told(mini_run: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(UserError, match="writing the report"):
-        write_exports(rows_of(mini_run), blocked)
+        write_exports(report_of(mini_run), blocked)
 
 
 def test_hostile_text_cannot_break_a_markdown_table(tmp_path: Path) -> None:
@@ -78,18 +91,37 @@ def test_hostile_text_cannot_break_a_markdown_table(tmp_path: Path) -> None:
     assert widths == {9}
 
 
-def test_runs_that_differ_in_settings_or_stimuli_are_never_put_together(
+def test_runs_that_differ_in_settings_are_never_put_together(
     mini_run: Path, tmp_path: Path
 ) -> None:
-    task = build_task("emo_bbh_mini_attack_navigate", stimuli=["ea01"], placebos=1)
-    other_stimuli = write_run(tmp_path / "a", [task], answers_mini)
     names = ("boolean_expressions", "navigate")
     emo = {"stimuli": ["ea01", "ea02", "ea03"]}
     tasks = [build_task(f"emo_bbh_mini_attack_{name}", **emo) for name in names]
     instructed = write_run(tmp_path / "b", tasks, answers_mini, system_instruction="Hurry.")
-    found = find_tasks([mini_run, other_stimuli, instructed])
-    rows = effect_rows([s for t in found for s in read_scores(t)])
-    tables = dict(reported_tables(rows))
-    assert len(tables) == 3
+    tables = dict(reported_tables(rows_of(mini_run, instructed)))
+    assert len(tables) == 2
     assert sum("system_instruction=Hurry." in title for title in tables) == 1
-    assert sorted(table[0].n_questions for table in tables.values()) == [3, 6, 6]
+    assert [table[0].n_questions for table in tables.values()] == [6, 6]
+
+
+def test_flips_are_read_back_with_prompts_and_answers(mini_run: Path) -> None:
+    made = report_of(mini_run)
+    contents = made.contents
+    assert contents.n_flips == len(made.flips) == 6
+    assert set(made.flips["kind"]) == {"broke"} and set(made.flips["n_stimuli"]) == {2}
+    assert len(contents.flips) == 6
+    for flip in contents.flips:
+        assert (flip.n_stimuli, flip.of_stimuli, flip.stimulus) == (2, 3, "ea01")
+        assert flip.stimulus_text in flip.prompt_arm
+        assert flip.stimulus_text not in flip.prompt_control
+        assert flip.answer_control == flip.target != flip.answer_arm
+
+
+def test_leaderboards_escape_what_markdown_and_latex_would_read(tmp_path: Path) -> None:
+    task = build_task("emo_bbh_mini_attack_navigate", stimuli="A & B", placebos=1)
+    made = report_of(write_run(tmp_path, [task], answers_mini, gen_kwargs={"until": ["|&_%"]}))
+    write_exports(made, tmp_path / "out")
+    tex = (tmp_path / "out" / "leaderboard.tex").read_text()
+    assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == 1
+    body = [line for line in tex.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {line.replace(r"\&", "").count("&") for line in body} == {5}
