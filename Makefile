@@ -1,4 +1,5 @@
 # make demo: the main job with the embedded model, then a report.
+# make chromium: the browser of the page's tests, where apt can install it; they skip without.
 # make test: the whole test suite. make unit: without the slow tests. make check: lint and types.
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ TASKS := emo_calibration_attack,emo_bbh_mini_attack
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test unit check clean
+.PHONY: demo chromium test unit check clean
 
 $(BIN)/.installed: $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +33,12 @@ demo: $(BIN)/.installed
 	mkdir -p $(DEMO_OUT) && mv $(DEMO_OUT).log $(DEMO_OUT)/lm_eval.log
 	$(BIN)/emo report $(DEMO_OUT)/runs --out $(DEMO_OUT)/report
 	@echo "lm_eval's own tables: $(DEMO_OUT)/lm_eval.log"
+
+chromium:
+	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null \
+	  || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
+	    && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } \
+	  || echo "no chromium: the browser tests will skip"
 
 test: $(BIN)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from emo_harness.cli.as_json import known
 from emo_harness.errors import UserError
 
 if TYPE_CHECKING:
-    from emo_harness.report import ReportContents
+    from emo_harness.report.effect_table import EffectRow
 
 MOST_MARGIN_PP = 50
 EXAMPLE = "Example: emo report runs/ --out report/"
@@ -38,8 +39,24 @@ def report(
             expected=f"percentage points above 0 and below {MOST_MARGIN_PP}",
             fix="name the largest gain that you would still call no difference, e.g. 1",
         )
+    from emo_harness.report.exports import rows_of
+    from emo_harness.report.freshness import digest_of, made_before
+
+    digest = digest_of(runs, margin, out) if all(folder.exists() for folder in runs) else ""
+    made = None if as_json else made_before(out, digest)
+    if made is None:
+        _make(runs, out, margin, digest, as_json)
+        return
+    for remark in made.remarks:
+        typer.echo(f"note: {remark}", err=True)
+    _print_tables(rows_of(out), made.verdicts)
+    typer.echo(f"nothing new: {out} is made of these runs already")
+
+
+def _make(runs: list[Path], out: Path, margin: float, digest: str, as_json: bool) -> None:
     from emo_harness.command_line import command_line
     from emo_harness.report import build, write_exports, write_page
+    from emo_harness.report.freshness import remember
     from emo_harness.runs import read_runs
 
     read = read_runs(runs)
@@ -47,15 +64,20 @@ def report(
     for remark in read.remarks:
         typer.echo(f"note: {remark}", err=True)
     files = write_page(made.contents, out) + write_exports(made, out)
+    verdicts = [
+        f"{claim.label}, {claim.family}: {claim.verdict}; sentences like these: "
+        f"{claim.like_verdict}"
+        for claim in made.contents.claims
+    ]
+    remember(out, digest, files, verdicts, read.remarks)
     if as_json:
-        rows = [known(vars(row)) for row in made.contents.rows]
-        typer.echo(json.dumps(rows))
+        typer.echo(json.dumps([known(vars(row)) for row in made.contents.rows]))
         return
-    _print_tables(made.contents)
+    _print_tables(made.contents.rows, verdicts)
     typer.echo("\n".join(f"wrote {path}" for path in files))
 
 
-def _print_tables(contents: ReportContents) -> None:
+def _print_tables(rows: Iterable[EffectRow], verdicts: Iterable[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -65,7 +87,7 @@ def _print_tables(contents: ReportContents) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=132)
-    for title, shown in reported_tables(contents.rows):
+    for title, shown in reported_tables(rows):
         table = Table(title=Text(title), title_justify="left", header_style="bold")
         for column in COLUMNS:
             table.add_column(Text(column), justify="left" if column == "stimulus" else "right")
@@ -75,11 +97,5 @@ def _print_tables(contents: ReportContents) -> None:
         for note in notes(shown):
             console.print(note, markup=False)
     console.print(READING, markup=False)
-    for claim in contents.claims:
-        console.print(
-            Text(
-                f"{claim.label}, {claim.family}: {claim.verdict}; sentences like these: "
-                f"{claim.like_verdict}"
-            ),
-            style="bold",
-        )
+    for line in verdicts:
+        console.print(Text(line), style="bold")

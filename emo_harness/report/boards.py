@@ -40,18 +40,13 @@ class Board:
         """A model's rows of these kinds on all questions together."""
         own = [row for row in self.rows if row.label == label and row.kind in kinds]
         together = [row for row in own if row.subtask == ALL_SUBTASKS]
-        return together or [row for row in own if row.subtask == own[0].subtask]
+        return together or own
 
     def by_subtask(self, label: str, kind: str) -> list[EffectRow]:
         """A model's rows of a kind on single subtasks; none where there is but one."""
-        return [
-            row
-            for row in self.rows
-            if row.label == label
-            and row.kind == kind
-            and row.subtask != ALL_SUBTASKS
-            and row.n_subtasks == 1
-        ]
+        own = [row for row in self.rows if row.label == label and row.kind == kind]
+        apart = [row for row in own if row.subtask != ALL_SUBTASKS]
+        return apart if len(apart) < len(own) else []
 
 
 def boards(contents: ReportContents) -> list[Board]:

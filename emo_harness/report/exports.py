@@ -10,6 +10,7 @@ import pandas as pd
 from emo_harness.errors import UserError
 from emo_harness.report.board_table import board_frame, board_latex, board_markdown
 from emo_harness.report.build import Report
+from emo_harness.report.effect_table import EffectRow
 from emo_harness.report.effect_text import markdown
 from emo_harness.report.plain_text import visible
 from emo_harness.report.whole_file import write_whole
@@ -48,6 +49,16 @@ def write_exports(report: Report, folder: Path) -> list[Path]:
             expected="a folder that can be written",
             fix="choose another --out",
         ) from error
+
+
+def rows_of(folder: Path) -> list[EffectRow]:
+    """The effect table of a report written before, read back."""
+    table = pd.read_parquet(folder / "effects.parquet", filters=[("primary", "==", True)])
+    names = table.columns
+    return [
+        EffectRow(**dict(zip(names, values, strict=True)))
+        for values in table.itertuples(index=False, name=None)
+    ]
 
 
 def _text(made: Callable[[], str]) -> Callable[[Path], object]:

@@ -15,11 +15,6 @@ def tone(verdict: str) -> str:
     return "same" if verdict.startswith(NO_DIFFERENCE) else "open"
 
 
-def word(verdict: str) -> str:
-    """The verdict without what it needs: `undecided: needs about 900 questions` is `undecided`."""
-    return verdict.split(":", 1)[0]
-
-
 def bounds_tone(low: float, high: float) -> str:
     """`up` or `down` where an interval leaves zero out, else `quiet`."""
     if low > 0:

@@ -104,7 +104,7 @@
     };
     const apply = () => {
       const words = wanted();
-      const kind = { fixed: "up", broke: "down" }[direction()];
+      const kind = { fixed: "up", broken: "down" }[direction()];
       for (const flip of flips) {
         flip.hidden =
           (kind !== undefined && !flip.classList.contains(kind)) || (words !== "" && !text(flip).includes(words));
@@ -116,7 +116,7 @@
       told.textContent = `${flips.filter((flip) => !flip.hidden).length} of ${flips.length} flips`;
     };
     const [box, wanted] = searchBox("search prompts and answers", apply);
-    const [select, direction] = choice("kind", ["fixed", "broke"], apply);
+    const [select, direction] = choice("kind", ["fixed", "broken"], apply);
     tools.append(box, select, told);
     list.prepend(tools);
   };

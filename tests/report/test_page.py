@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
+import matplotlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -313,6 +314,16 @@ def test_same_contents_give_the_same_bytes(usual: ReportContents, tmp_path: Path
         write_page(usual, tmp_path / name)
     for file in ("report.html", "report.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_the_users_own_settings_of_matplotlib_change_nothing(
+    usual: ReportContents, tmp_path: Path
+) -> None:
+    write_page(usual, tmp_path / "plain")
+    with matplotlib.rc_context({"text.usetex": True, "axes.grid": True, "font.size": 20}):
+        write_page(usual, tmp_path / "own")
+    plain, own = ((tmp_path / name / "report.html").read_bytes() for name in ("plain", "own"))
+    assert plain == own
 
 
 @pytest.mark.slow

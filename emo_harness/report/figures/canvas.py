@@ -8,6 +8,9 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 import matplotlib as mpl
@@ -22,13 +25,23 @@ from emo_harness.report.plain_text import visible
 PX_PER_INCH = 72
 FONT_PX = 11
 SMALL_PX = 10
+# Read when an artist is made or when it is drawn, as matplotlib's version will have it.
+HATCH_PX = 0.7
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_DEFAULTS: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
 _TAG = re.compile(r"<[^>]+>")
 _GROUP = re.compile(r"<g\b[^>]*>|</g>")
 _LONG_NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _PATH = re.compile(r' d="[^"]*"')
 _NO_TURN = re.compile(r' transform="rotate\(-0 [^)]*\)"')
 _FONT_FAMILY = re.compile(r"font-family:[^;\"]*;?")
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Draw by matplotlib's own defaults, whatever the user's settings file says."""
+    with mpl.rc_context(_DEFAULTS):
+        yield
 
 
 def canvas(width_px: float, height_px: float) -> Figure:
@@ -122,7 +135,14 @@ def drawing(figure: Figure, name: str, title: str, alt: str) -> Drawing:
     """
     written = io.BytesIO()
     with (
-        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "path.simplify": False}),
+        mpl.rc_context(
+            {
+                "svg.fonttype": "none",
+                "svg.hashsalt": name,
+                "path.simplify": False,
+                "hatch.linewidth": HATCH_PX,
+            }
+        ),
         warnings.catch_warnings(),
     ):
         # A glyph that matplotlib's font lacks is drawn by the browser's.

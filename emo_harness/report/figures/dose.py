@@ -26,6 +26,7 @@ class DosePoint:
     high_pp: float
 
 
+@canvas.own_style()
 def dose(
     points: Sequence[DosePoint],
     values: Sequence[str],

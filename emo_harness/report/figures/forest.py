@@ -18,7 +18,6 @@ from emo_harness.report.figures.palette import ink
 ROW_PX = 22
 HEAD_PX = 30
 FOOT_PX = 46
-NUMBERS_PX = 150
 PLOT_PX = 400
 LIKE_REACH = 2.5
 
@@ -46,11 +45,13 @@ class ForestRow:
     tone: str = "quiet"
 
 
+@canvas.own_style()
 def forest(rows: Sequence[ForestRow], margin_pp: float, name: str, title: str, alt: str) -> Drawing:
     """Draw the rows from top to bottom, on one scale that shows zero and the margin."""
     label_px = min(max(canvas.text_width([row.label for row in rows]), 90), 300) + 14
     height = len(rows) * ROW_PX
-    figure = canvas.canvas(label_px + PLOT_PX + NUMBERS_PX, HEAD_PX + height + FOOT_PX)
+    numbers_px = 1.2 * canvas.text_width([row.numbers for row in rows]) + 24
+    figure = canvas.canvas(label_px + PLOT_PX + numbers_px, HEAD_PX + height + FOOT_PX)
     plot = canvas.axes(figure, label_px, HEAD_PX, PLOT_PX, height)
     canvas.only_bottom(plot)
     left, right = _reach(rows, margin_pp)

@@ -31,6 +31,7 @@ def step_for(gains_pp: NDArray[np.float64]) -> float:
     return next((step for step in STEPS_PP if 4 * step >= most), STEPS_PP[-1])
 
 
+@canvas.own_style()
 def heat_map(
     gains_pp: NDArray[np.float64],
     distinguishable: NDArray[np.bool_],
@@ -63,7 +64,7 @@ def heat_map(
     known = ~np.isnan(gains_pp)
     for number, colour in enumerate(CLASSES):
         _cells(plot, known & (class_of == number), facecolor=ink(colour), edgecolor=ink("paper"))
-    with mpl.rc_context({"hatch.linewidth": 0.7}):
+    with mpl.rc_context({"hatch.linewidth": canvas.HATCH_PX}):
         _cells(
             plot,
             known & ~distinguishable,
@@ -120,7 +121,7 @@ def _key(figure: Figure, step_pp: float, label_px: float) -> None:
         canvas.write(key, start + (number + 1) * size, 34, text, "quiet", 8, ha="center")
     canvas.write(key, start + 4.5 * size, 47, "gain, pp", "quiet", 9, ha="center")
     side = start + 9 * size + 18
-    with mpl.rc_context({"hatch.linewidth": 0.7}):
+    with mpl.rc_context({"hatch.linewidth": canvas.HATCH_PX}):
         key.add_artist(
             _box(side, 8, 22, 12, facecolor="none", edgecolor=ink("hatch"), hatch="//////", lw=0)
         )

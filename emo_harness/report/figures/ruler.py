@@ -42,6 +42,7 @@ def least_gain_pp(n: float, flipping_pct: float) -> float:
     return 100 * QUANTILES * math.sqrt(flipping_pct / 100 / n)
 
 
+@canvas.own_style()
 def ruler(
     points: Sequence[RulerPoint],
     labels: Sequence[str],

@@ -35,6 +35,7 @@ class SubtaskPanel:
     direction: NDArray[np.int64]
 
 
+@canvas.own_style()
 def subtask_scatter(panels: Sequence[SubtaskPanel], name: str, title: str, alt: str) -> Drawing:
     """Draw the panels, at most three beside each other, all from 0 to 100 per cent."""
     per_row = min(len(panels), 3)

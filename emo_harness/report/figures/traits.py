@@ -33,6 +33,7 @@ class Trait:
     names: tuple[str, ...] = ()
 
 
+@canvas.own_style()
 def trait_panels(
     traits: Sequence[Trait],
     gains_pp: NDArray[np.float64],

@@ -28,6 +28,7 @@ ANSWER_CHARS = 900
 LEAST_SHARED_CHARS = 240
 # What is shown around the stimulus where the rest of the prompt stands beside it.
 AROUND_CHARS = 120
+DONE = {"fixed": "fixed", "broke": "broken"}
 NUMBERS = (
     "label",
     "benchmark",
@@ -47,7 +48,7 @@ NUMBERS = (
 
 INTRO = (
     "A flip is a question that was wrong under control and right under a stimulus (fixed), or "
-    "the other way round (broke). Flips go both ways by chance alone, so read them to see what "
+    "the other way round (broken). Flips go both ways by chance alone, so read them to see what "
     "kind of answer changes, not to count them. Those that most stimuli flipped come first."
 )
 
@@ -78,10 +79,11 @@ def section(contents: ReportContents) -> Section | None:
 
 def _group(key: tuple[str, str, str], flips: Sequence[Flip], several: bool) -> FlipGroup:
     benchmark, subtask, mode = key
+    named = (subtask, benchmark, MODES.get(mode, mode))
     flips = sorted(flips, key=lambda flip: -flip.n_stimuli / max(flip.of_stimuli, 1))
     shared = _shared([flip.prompt_control for flip in flips])
     return FlipGroup(
-        f"{subtask} ({benchmark}, {MODES.get(mode, mode)}): {count(len(flips))} shown",
+        f"{' · '.join(dict.fromkeys(named))}: {count(len(flips))} shown",
         shortened(shared, 2 * PROMPT_CHARS),
         [_item(flip, shared, several) for flip in flips],
     )
@@ -102,7 +104,7 @@ def _item(flip: Flip, shared: str, several: bool) -> FlipItem:
     return FlipItem(
         title=f"{flip.subtask} #{flip.doc_id}",
         tone="up" if flip.kind == "fixed" else "down",
-        about=f"{flip.kind} by {stimuli} · {about}",
+        about=f"{DONE.get(flip.kind, flip.kind)} by {stimuli} · {about}",
         stimulus=f"{flip.stimulus}: {flip.stimulus_text}",
         target=flip.target,
         control=Side(

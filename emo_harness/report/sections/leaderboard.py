@@ -36,13 +36,13 @@ COLUMNS = (
     Column("model"),
     Column("place", "by gain, as the range that the data allows", numeric=True),
     Column("tied", "models with a letter in common cannot be told apart"),
+    Column("verdict", "on these sentences"),
     Column("gain pp (robustness)", "these sentences, with its 95% interval", numeric=True),
     Column("sentences like these, pp", "95% interval", numeric=True),
     Column("control %", "accuracy of the untouched prompt, with its 95% interval", numeric=True),
     Column("worst stimulus, pp", "chosen on one half, estimated on the other", numeric=True),
     Column("best stimulus, pp", "chosen on one half, estimated on the other", numeric=True),
     Column("n", "questions", numeric=True),
-    Column("verdict", "on these sentences"),
     Column("revision", "of the model's files"),
 )
 BOARD_COLUMNS = (
@@ -110,13 +110,13 @@ def _cells(row: LeaderboardRow, n_models: int, decimals: int) -> list[Cell]:
             sort=row.rank_low + row.rank_high / 1000,
         ),
         text_cell(row.tied),
+        Cell(claim.verdict, f"{verdict_words.SIGNS[tone]} {claim.verdict}", tone=tone),
         gain_cell(claim.gain_pp, claim.gain_low_pp, claim.gain_high_pp, decimals),
         bounds_cell(claim.like_low_pp, claim.like_high_pp, decimals),
         Cell(control, f"{percent(control[0])}{_share_interval(*control[1:])}", sort=control[0]),
         _chosen(claim.worst),
         _chosen(claim.best),
         count_cell(claim.n_questions),
-        Cell(claim.verdict, f"{verdict_words.SIGNS[tone]} {claim.verdict}", tone=tone),
         text_cell(claim.revision[:12], "code"),
     ]
 

@@ -10,10 +10,12 @@ from emo_harness.report.claims import FamilyClaim
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.effect_table import EffectRow
 from emo_harness.report.numerals import (
+    bounds_cell,
     count_cell,
     gain_cell,
     percent_cell,
     pp_cell,
+    probability_cell,
     text_cell,
 )
 
@@ -52,6 +54,17 @@ CLAIM_COLUMNS = (
     Column("relative gain %", "gain over control accuracy, Fieller interval", numeric=True),
     Column("remark"),
 )
+OTHERWISE_COLUMNS = (
+    Column("model"),
+    Column("family"),
+    Column("interval pp", "these sentences, as in the verdict", numeric=True),
+    Column("bootstrap pp", "over questions", numeric=True),
+    Column("like these, pp", "as in the verdict", numeric=True),
+    Column("like these, bootstrap pp", "over questions and stimuli", numeric=True),
+    Column("p", "as in the verdict, before correction", numeric=True),
+    Column("p, relabelled", "exact or by permutation, of no effect at all", numeric=True),
+    Column("spread pp", "standard deviation over repeats of a question", numeric=True),
+)
 
 
 def section(contents: ReportContents) -> Section | None:
@@ -74,6 +87,15 @@ def section(contents: ReportContents) -> Section | None:
             [_claim_cells(claim, board) for board in found for claim in board.claims],
         )
     )
+    if any(not math.isnan(claim.boot_low_pp) for claim in contents.claims):
+        blocks.append(
+            Table(
+                "validity-otherwise",
+                "The same gains reckoned otherwise",
+                OTHERWISE_COLUMNS,
+                [_otherwise_cells(claim, board) for board in found for claim in board.claims],
+            )
+        )
     if placebos:
         table = Table("validity-placebos", "Placebo gains", PLACEBO_COLUMNS, placebos)
         blocks.append(without_same(table, "asked"))
@@ -88,6 +110,20 @@ def section(contents: ReportContents) -> Section | None:
         )
         blocks.append(without_same(table, "asked"))
     return Section("validity", "Validity", INTRO, blocks)
+
+
+def _otherwise_cells(claim: FamilyClaim, board: Board) -> list[Cell]:
+    return [
+        text_cell(claim.label, "strong"),
+        text_cell(board.short or board.family),
+        bounds_cell(claim.gain_low_pp, claim.gain_high_pp, 2),
+        bounds_cell(claim.boot_low_pp, claim.boot_high_pp, 2),
+        bounds_cell(claim.like_low_pp, claim.like_high_pp, 2),
+        bounds_cell(claim.like_boot_low_pp, claim.like_boot_high_pp, 2),
+        probability_cell(claim.p),
+        probability_cell(claim.p_relabelled),
+        Cell(claim.within_sd_pp, percent_cell(claim.within_sd_pp).text),
+    ]
 
 
 def _by_model(found: list[Board]) -> list[list[EffectRow]]:

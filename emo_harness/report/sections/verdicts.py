@@ -98,8 +98,7 @@ def _beyond(claim: FamilyClaim, decimals: int) -> str:
     if claim.n_stimuli < 2 or math.isnan(claim.like_low_pp):
         return "Sentences like these: unknown, as one stimulus tells nothing of others."
     like = interval(claim.like_low_pp, claim.like_high_pp, decimals)
-    same = verdict_words.word(claim.like_verdict) == verdict_words.word(claim.verdict)
-    if same and ":" not in claim.like_verdict:
+    if claim.like_verdict == claim.verdict and verdict_words.tone(claim.verdict) != "open":
         return f"Holds for sentences like these too: {like} pp."
     return f"Sentences like these: {claim.like_verdict}; {like} pp."
 
