@@ -1,6 +1,6 @@
 """Do the statistics keep their promises? Simulated with a known truth.
 
-    python perf/inference.py              # full size, about half an hour on two cores; one JSON line
+    python perf/inference.py              # full size: half an hour on two cores, one JSON line
     python perf/inference.py --reps 200   # quicker, noisier
 
 Answers come from a latent threshold model with crossed random effects: question i is answered

@@ -51,22 +51,11 @@ def compare(
 
 
 def _print(rows: list[ComparisonRow]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    from emo_harness.cli.tables import console, print_table
     from emo_harness.report.comparison_text import COLUMNS, cells, comparison_tables, notes
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    where = console()
     for title, shown in comparison_tables(rows):
-        table = Table(title=Text(title), title_justify="left", header_style="bold")
-        for column in COLUMNS:
-            table.add_column(Text(column), justify="left" if column == "stimulus" else "right")
-        for row in shown:
-            table.add_row(*map(Text, cells(row)), style="bold" if row.kind == "family" else "")
-        console.print(table)
-        for note in notes(shown):
-            console.print(note, markup=False)
-    console.print(READING, markup=False)
+        lines = [(cells(row), row.kind == "family") for row in shown]
+        print_table(where, title, COLUMNS, lines, notes(shown))
+    where.print(READING, markup=False)

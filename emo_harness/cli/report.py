@@ -78,24 +78,13 @@ def _make(runs: list[Path], out: Path, margin: float, digest: str, as_json: bool
 
 
 def _print_tables(rows: Iterable[EffectRow], verdicts: Iterable[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    from emo_harness.cli.tables import console, print_table
     from emo_harness.report.effect_text import COLUMNS, READING, cells, notes, reported_tables
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=132)
+    where = console()
     for title, shown in reported_tables(rows):
-        table = Table(title=Text(title), title_justify="left", header_style="bold")
-        for column in COLUMNS:
-            table.add_column(Text(column), justify="left" if column == "stimulus" else "right")
-        for row in shown:
-            table.add_row(*map(Text, cells(row)), style="bold" if row.kind == "family" else "")
-        console.print(table)
-        for note in notes(shown):
-            console.print(note, markup=False)
-    console.print(READING, markup=False)
+        lines = [(cells(row), row.kind == "family") for row in shown]
+        print_table(where, title, COLUMNS, lines, notes(shown))
+    where.print(READING, markup=False)
     for line in verdicts:
-        console.print(Text(line), style="bold")
+        where.print(line, style="bold", markup=False, highlight=False)

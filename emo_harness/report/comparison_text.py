@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from emo_harness.errors import UserError
 from emo_harness.report.board_table import interval
 from emo_harness.report.comparison import ComparisonRow
 from emo_harness.report.plain_text import visible
-from emo_harness.report.whole_file import write_whole
+from emo_harness.report.whole_file import Writer, text_writer, write_folder
 
 COLUMNS = ("stimulus", "n", "first", "second", "difference pp [95% interval]", "p", "p Holm")
 
@@ -78,22 +77,11 @@ def write_comparison(rows: Sequence[ComparisonRow], folder: Path) -> list[Path]:
         UserError: the folder cannot be written.
     """
     table = pd.DataFrame([vars(row) for row in rows])
-    text = visible(comparison_markdown(rows))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [
-            write_whole(folder / "comparison.csv", lambda path: table.to_csv(path, index=False)),
-            write_whole(
-                folder / "comparison.md", lambda path: path.write_text(text, encoding="utf-8")
-            ),
-        ]
-    except OSError as error:
-        raise UserError(
-            f"writing the comparison to {folder}",
-            found=f"{error.strerror or error}",
-            expected="a folder that can be written",
-            fix="choose another --out",
-        ) from error
+    writers: dict[str, Writer] = {
+        "comparison.csv": lambda path: table.to_csv(path, index=False),
+        "comparison.md": text_writer(visible(comparison_markdown(rows))),
+    }
+    return write_folder(folder, writers, "writing the comparison")
 
 
 def _p(value: float) -> str:

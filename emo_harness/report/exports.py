@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from emo_harness.errors import UserError
 from emo_harness.report.board_table import board_frame, board_latex, board_markdown
 from emo_harness.report.build import Report
 from emo_harness.report.effect_table import EffectRow
 from emo_harness.report.effect_text import markdown
 from emo_harness.report.plain_text import visible
-from emo_harness.report.whole_file import write_whole
+from emo_harness.report.whole_file import Writer, text_writer, write_folder
 
 CSV_DECIMALS = 4
 
@@ -30,25 +28,16 @@ def write_exports(report: Report, folder: Path) -> list[Path]:
     contents = report.contents
     rows, board = contents.rows, contents.leaderboard
     effects, boards = pd.DataFrame([vars(row) for row in rows]), board_frame(board)
-    writers: dict[str, Callable[[Path], object]] = {
+    writers: dict[str, Writer] = {
         "effects.csv": lambda path: effects.round(CSV_DECIMALS).to_csv(path, index=False),
         "effects.parquet": lambda path: effects.to_parquet(path, index=False),
-        "effects.md": _text(lambda: markdown(rows)),
+        "effects.md": text_writer(visible(markdown(rows))),
         "leaderboard.csv": lambda path: boards.round(CSV_DECIMALS).to_csv(path, index=False),
-        "leaderboard.md": _text(lambda: board_markdown(board)),
-        "leaderboard.tex": _text(lambda: board_latex(board)),
+        "leaderboard.md": text_writer(visible(board_markdown(board))),
+        "leaderboard.tex": text_writer(visible(board_latex(board))),
         "flips.parquet": lambda path: report.flips.to_parquet(path, index=False),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [write_whole(folder / name, write) for name, write in writers.items()]
-    except OSError as error:
-        raise UserError(
-            f"writing the report to {folder}",
-            found=f"{error.strerror or error}",
-            expected="a folder that can be written",
-            fix="choose another --out",
-        ) from error
+    return write_folder(folder, writers, "writing the report")
 
 
 def rows_of(folder: Path) -> list[EffectRow]:
@@ -59,7 +48,3 @@ def rows_of(folder: Path) -> list[EffectRow]:
         EffectRow(**dict(zip(names, values, strict=True)))
         for values in table.itertuples(index=False, name=None)
     ]
-
-
-def _text(made: Callable[[], str]) -> Callable[[Path], object]:
-    return lambda path: path.write_text(visible(made()), encoding="utf-8")

@@ -9,14 +9,13 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from emo_harness.errors import UserError
 from emo_harness.report.blocks import Cell, Column, Raw, Section, Table
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.figures.palette import variables
@@ -25,7 +24,7 @@ from emo_harness.report.page_numbers import page_numbers
 from emo_harness.report.plain_text import visible
 from emo_harness.report.sections import sections
 from emo_harness.report.verdict_words import SIGNS
-from emo_harness.report.whole_file import write_whole
+from emo_harness.report.whole_file import text_writer, write_folder
 from emo_harness.resources import resource
 
 PAGE_NAME, NUMBERS_NAME = "report.html", "report.json"
@@ -48,17 +47,8 @@ def write_page(contents: ReportContents, folder: Path) -> list[Path]:
     made = sections(contents)
     heading = _heading(contents)
     numbers = json.dumps(page_numbers(made, heading, contents.command), allow_nan=False)
-    texts = {PAGE_NAME: render(made, heading), NUMBERS_NAME: numbers}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [write_whole(folder / name, _writer(text)) for name, text in texts.items()]
-    except OSError as error:
-        raise UserError(
-            f"writing the page to {folder}",
-            found=f"{error.strerror or error}",
-            expected="a folder that can be written",
-            fix="choose another --out",
-        ) from error
+    writers = {PAGE_NAME: text_writer(render(made, heading)), NUMBERS_NAME: text_writer(numbers)}
+    return write_folder(folder, writers, "writing the page")
 
 
 def render(made: Sequence[Section], heading: str) -> str:
@@ -148,7 +138,3 @@ def _heading(contents: ReportContents) -> str:
 
 def _source(name: str) -> str:
     return resource(f"templates/report/{name}").read_text(encoding="utf-8")
-
-
-def _writer(text: str) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(text.encode("utf-8"))

@@ -4,11 +4,41 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from emo_harness.errors import UserError
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+Writer = Callable[[Path], object]
+
+
+def write_folder(folder: Path, writers: Mapping[str, Writer], doing: str) -> list[Path]:
+    """Write files by name into `folder`, made if missing.
+
+    Args:
+        doing: what is written, for the message: "writing the page".
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [write_whole(folder / name, write) for name, write in writers.items()]
+    except OSError as error:
+        raise UserError(
+            f"{doing} to {folder}",
+            found=f"{error.strerror or error}",
+            expected="a folder that can be written",
+            fix="choose another --out",
+        ) from error
+
+
+def text_writer(text: str) -> Writer:
+    """A writer of UTF-8 text, whose line ends stay as they are on every system."""
+    return lambda path: path.write_bytes(text.encode("utf-8"))
+
+
+def write_whole(path: Path, write: Writer) -> Path:
     """Write beside the target and rename, so that a half-written file never shows."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(handle)

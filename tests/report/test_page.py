@@ -22,14 +22,13 @@ from hypothesis import strategies as st
 
 import emo_harness.report.sections as section_package
 from emo_harness.errors import UserError
-from emo_harness.report.blocks import Figure, Passage, Section, Table
+from emo_harness.report.blocks import Figure, Section, Table
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.figures.palette import PALETTE
 from emo_harness.report.page import write_page
 from emo_harness.report.page_numbers import tables
 from emo_harness.report.plain_text import shortened, visible
 from emo_harness.report.sections import sections
-from emo_harness.report.sections.flips import arm_passages
 from tests.report.parsed_page import ParsedPage
 from tests.report.synthetic import contents
 
@@ -374,32 +373,6 @@ def test_a_new_section_is_one_new_file(tmp_path: Path, monkeypatch: pytest.Monke
     order = [section["id"] for section in numbers["sections"]]
     assert order.index("power") < order.index("probe") < order.index("validity")
     assert "probe" not in [s.id for s in sections(replace(made, run_folders=()))]
-
-
-def test_the_stimulus_is_marked_and_the_rest_is_the_prompt() -> None:
-    control = "Sort the words.\n\nQ: pear apple\nA:"
-    arm = "Sort the words.\n\nQ: pear apple\nYour friend Bob is sick.\nA:"
-    passages = arm_passages(control, arm, "Your friend Bob is sick.")
-    assert "".join(p.text for p in passages) == arm
-    assert Passage("Your friend Bob is sick.", "stimulus") in passages
-
-
-def test_a_stimulus_that_was_changed_on_its_way_is_found_by_what_differs() -> None:
-    passages = arm_passages("Q: 1 + 1\nA:", "Q: 1 + 1\nBOB IS SICK\nA:", "Bob is sick")
-    marked = [p.text for p in passages if p.mark == "stimulus"]
-    assert len(marked) == 1 and "BOB IS SICK" in marked[0]
-
-
-def test_long_shared_text_is_shown_once(tmp_path: Path) -> None:
-    made = contents(models=1, subtasks=1, stimuli=2, flips=12)
-    examples = "Q: a worked example that every prompt begins with\nA: yes\n" * 30
-    flips = tuple(
-        replace(f, prompt_control=examples + f.prompt_control, prompt_arm=examples + f.prompt_arm)
-        for f in made.flips
-    )
-    markup = written(replace(made, flips=flips), tmp_path)[0]
-    assert markup.count("a worked example that every prompt begins with") <= 40
-    assert markup.count("shown once above") == len(flips)
 
 
 def test_a_table_refuses_rows_of_another_width() -> None:

@@ -69,7 +69,7 @@ def heat_map(
             plot,
             known & ~distinguishable,
             facecolor="none",
-            edgecolor=ink("hatch"),
+            edgecolor=ink("stripe"),
             hatch="//////",
             linewidth=0,
         )
@@ -109,8 +109,8 @@ def _key(figure: Figure, step_pp: float, label_px: float) -> None:
     key.set_xlim(0, width)
     key.set_ylim(KEY_PX, 0)
     key.set_axis_off()
-    size = 22.0
-    start = min(label_px, max(width - 9 * size - 250, 40))
+    size = 30.0
+    start = min(label_px, max(width - 9 * size - 210, 10))
     for number, colour in enumerate(CLASSES):
         x = start + number * size
         key.add_artist(_box(x, 14, size, 12, facecolor=ink(colour), edgecolor=ink("paper")))
@@ -123,7 +123,16 @@ def _key(figure: Figure, step_pp: float, label_px: float) -> None:
     side = start + 9 * size + 18
     with mpl.rc_context({"hatch.linewidth": canvas.HATCH_PX}):
         key.add_artist(
-            _box(side, 8, 22, 12, facecolor="none", edgecolor=ink("hatch"), hatch="//////", lw=0)
+            _box(
+                side,
+                8,
+                22,
+                12,
+                facecolor=ink("none"),
+                edgecolor=ink("stripe"),
+                hatch="//////",
+                lw=0,
+            )
         )
     canvas.write(key, side + 28, 14, "not distinguishable from zero", "quiet", 9)
     key.add_artist(_box(side, 28, 22, 12, facecolor="none", edgecolor=ink("ink"), lw=1.3))

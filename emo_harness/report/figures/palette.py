@@ -28,6 +28,7 @@ PALETTE = {
     "mark": Colour("#ffe9a8", "#5c4a12"),
     "alarm": Colour("#b3261e", "#ff8a80"),
     "alarm-paper": Colour("#fdecea", "#3b1a1a"),
+    "stripe": Colour("#a3acb7", "#05070a"),
     "up": Colour("#0067a8", "#5bb4ee"),
     "down": Colour("#b84a00", "#ff9d57"),
     "down4": Colour("#a03a00", "#ffa866"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from emo_harness.report.blocks import Drawing
@@ -16,6 +17,8 @@ from emo_harness.report.figures.palette import ink, series
 PANEL_PX = (270, 220)
 LEFT_PX, GAP_PX, FOOT_PX, TOP_PX = 58, 26, 46, 8
 JITTER = 0.28
+# Marks of different models at one value are set side by side, this share of the axis apart.
+SIDE_BY_SIDE = 0.012
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,15 @@ def trait_panels(
         if trait.names:
             plot.set_xticks(range(len(trait.names)), trait.names)
             plot.set_xlim(-0.6, len(trait.names) - 0.4)
+        else:
+            plot.xaxis.set_major_locator(MaxNLocator(integer=True))
+        spread = float(np.nanmax(trait.values) - np.nanmin(trait.values)) or 1.0
         for s in range(len(labels)):
             x = trait.values[s].astype(float)
             if trait.names:
                 # Points of one kind side by side, always in the same order.
                 x = x + np.linspace(-JITTER, JITTER, x.size)
+            x = x + (s - (len(labels) - 1) / 2) * SIDE_BY_SIDE * spread
             if bounds_pp is not None:
                 plot.vlines(
                     x, bounds_pp[s, :, 0], bounds_pp[s, :, 1], colors=series(s)[0], linewidth=1

@@ -111,6 +111,7 @@ def _run_cells(fact: RunFacts) -> list[Cell]:
 
 
 def _versions(fact: RunFacts) -> list[Cell]:
+    seeds = ", ".join(f"{name.removesuffix('_seed')} {n}" for name, n in fact.seeds.items())
     return [
         text_cell(fact.model, "strong"),
         text_cell(fact.lm_eval_version),
@@ -118,7 +119,7 @@ def _versions(fact: RunFacts) -> list[Cell]:
         text_cell(fact.transformers_version),
         text_cell(fact.torch_version),
         text_cell(fact.git_hash[:SHORT_HASH], "code"),
-        text_cell(", ".join(f"{n.removesuffix('_seed')} {seed}" for n, seed in fact.seeds.items())),
+        text_cell(seeds, "whole"),
         text_cell(", ".join(f"{name}={value}" for name, value in fact.settings.items())),
         text_cell(fact.chat_template_sha[:SHORT_HASH], "code"),
         text_cell(", ".join(sha[:SHORT_HASH] for sha in fact.stimuli_sha256), "code"),

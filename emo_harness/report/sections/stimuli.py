@@ -130,7 +130,11 @@ def _figure(board: Board, number: int) -> Figure:
         bounds = np.stack(ends, axis=-1)
     name = f"stimuli-{slug(board.title)}-{number}"
     title = f"Gain of each stimulus against its traits, {board.title}"
-    lines = "Lines are 95% intervals." if bounds is not None else "Intervals are in the table."
+    lines = (
+        "Lines are 95% intervals."
+        if bounds is not None
+        else "Intervals are in the table; marks at one value are set side by side."
+    )
     alt = f"{title}: {', '.join(trait.axis for trait in traits)}. {lines}"
     cells = [_cells(row) for model in by_model for row in model.values()]
     return Figure(
