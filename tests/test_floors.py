@@ -64,6 +64,18 @@ def test_module_imports_only_from_floors_below(path: Path) -> None:
             assert parts[0] != "lm_eval", f"{own} imports {name}"
 
 
+def test_every_module_lives_on_a_floor() -> None:
+    assert {p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in modules()} <= set(FLOOR_OF)
+
+
+def test_statistics_are_numpy_and_scipy_alone_and_know_no_file() -> None:
+    allowed = {"__future__", "dataclasses", "functools", "math", "typing", "numpy", "scipy"}
+    for path in (PACKAGE / "effects").glob("*.py"):
+        for name in imports_of(path):
+            own = name.startswith("emo_harness.effects")
+            assert own or name.split(".")[0] in allowed, f"{path.name} imports {name}"
+
+
 @pytest.mark.parametrize("module", ["emo_harness", "emo_harness.cli.main"])
 def test_nothing_heavy_is_imported_at_start(module: str) -> None:
     heavy = (

@@ -10,7 +10,7 @@ from tests.effects.scores import crossed
 @pytest.mark.parametrize("worst", [False, True])
 def test_only_the_naive_gain_of_the_best_of_equal_stimuli_is_biased(worst: bool) -> None:
     rng = np.random.default_rng(0)
-    found = [best_stimulus(*crossed(60, 10, rng), rng, worst=worst) for _ in range(250)]
+    found = [best_stimulus(*crossed(60, 10, rng), rng, worst=worst) for _ in range(150)]
     sign = -1 if worst else 1
     naive = sign * np.array([one.naive_gain.mean_pp for one in found])
     fitted = sign * np.array([one.gain.mean_pp for one in found])

@@ -36,7 +36,7 @@ def test_sentences_like_these_are_never_surer_than_these_sentences(
     these, like = paired_gain(arms, base, strata), two_way_gain(arms, base, strata)
     assert like.mean_pp == these.mean_pp and like.n == these.n
     assert like.low_pp <= these.low_pp + 1e-9 and these.high_pp <= like.high_pp + 1e-9
-    assert -100 <= like.low_pp and like.high_pp <= 100
+    assert like.low_pp >= -100 and like.high_pp <= 100
     assert like.method == "two-way t"
 
 

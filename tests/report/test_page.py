@@ -295,7 +295,7 @@ def test_words_of_the_house(page: ParsedPage) -> None:
 def test_a_small_report_has_no_empty_parts(tmp_path: Path) -> None:
     made = contents(models=1, subtasks=1, stimuli=1, per_subtask=6, flips=0)
     found = sections(made)
-    assert not {"leaderboard", "map", "subtasks", "stimuli", "flips", "ablations"} & {
+    assert not {"map", "subtasks", "stimuli", "flips", "ablations"} & {
         section.id for section in found
     }
     assert all(section.blocks for section in found)

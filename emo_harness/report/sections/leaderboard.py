@@ -32,6 +32,12 @@ INTRO = (
     " range: 1–2 means that this data cannot tell which of the two places is right. Models that"
     " share a letter are tied."
 )
+ALONE = (
+    "One model, so there is nothing to rank: report several runs together to compare models. "
+    "Robustness is the gain under the family: for an attack, the nearer to zero (or above), the "
+    "sturdier the model."
+)
+PLACES = ("place", "tied")
 COLUMNS = (
     Column("model"),
     Column("place", "by gain, as the range that the data allows", numeric=True),
@@ -54,8 +60,8 @@ BOARD_COLUMNS = (
 
 
 def section(contents: ReportContents) -> Section | None:
-    """Build the section; one model has nobody to stand beside."""
-    if len({row.claim.label for row in contents.leaderboard}) < 2:
+    """Build the section; a model that stands alone has no place and no letter."""
+    if not contents.leaderboard:
         return None
     rows = sorted(contents.leaderboard, key=lambda r: (*_board(r), r.rank_low, -r.claim.gain_pp))
     decimals = decimals_for(typical_half_widths([row.claim for row in rows]))
@@ -71,7 +77,8 @@ def section(contents: ReportContents) -> Section | None:
         search=len(rows) > 8,
         breaks=frozenset(first),
     )
-    blocks: list[Block] = [without_same(table, *board_names)]
+    alone = max(n_models.values()) < 2
+    blocks: list[Block] = [without_same(table, *board_names, *(PLACES if alone else ()))]
     if any(row.claim.limited for row in rows):
         blocks.append(
             Prose("Some rows asked a part of the questions: not for reporting.", "warning")
@@ -85,7 +92,7 @@ def section(contents: ReportContents) -> Section | None:
             "note",
         )
     )
-    return Section("leaderboard", "Leaderboard", INTRO, blocks)
+    return Section("leaderboard", "Leaderboard", ALONE if alone else INTRO, blocks)
 
 
 def _board(row: LeaderboardRow) -> tuple[str, ...]:
