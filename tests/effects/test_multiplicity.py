@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -13,9 +13,9 @@ METHODS = [(holm, "holm"), (benjamini_hochberg, "fdr_bh")]
 
 
 @pytest.mark.parametrize(("correct", "name"), METHODS)
-@settings(max_examples=10, deadline=None)
-@given(p=P_VALUES)
-def test_corrections_are_those_of_statsmodels(correct, name: str, p: list[float]) -> None:
+@pytest.mark.parametrize("k", [1, 3, 27])
+def test_corrections_are_those_of_statsmodels(correct, name: str, k: int) -> None:
+    p = np.random.default_rng(k).choice([0.0, 1e-9, 0.004, 0.02, 0.02, 0.3, 1.0], k)
     np.testing.assert_allclose(correct(p), multipletests(p, method=name)[1], atol=1e-10)
 
 
