@@ -65,8 +65,8 @@ def _make(runs: list[Path], out: Path, margin: float, digest: str, as_json: bool
         typer.echo(f"note: {remark}", err=True)
     files = write_page(made.contents, out) + write_exports(made, out)
     verdicts = [
-        f"{claim.label}, {claim.family}: {claim.verdict}; sentences like these: "
-        f"{claim.like_verdict}"
+        f"{claim.label}, {claim.benchmark} {claim.mode} {claim.family}: {claim.verdict}; sentences "
+        f"like these: {claim.like_verdict}"
         for claim in made.contents.claims
     ]
     remember(out, digest, files, verdicts, read.remarks)
