@@ -55,21 +55,26 @@ def report(
 
 def _make(runs: list[Path], out: Path, margin: float, digest: str, as_json: bool) -> None:
     from emo_harness.command_line import command_line
-    from emo_harness.report import build, write_exports, write_page
+    from emo_harness.report import build, write_report
     from emo_harness.report.freshness import remember
     from emo_harness.runs import read_runs
 
     read = read_runs(runs)
     made = build(read, runs, margin, command_line())
-    for remark in read.remarks:
+    for remark in made.contents.remarks:
         typer.echo(f"note: {remark}", err=True)
-    files = write_page(made.contents, out) + write_exports(made, out)
+    files = write_report(made, out)
     verdicts = [
-        f"{claim.label}, {claim.benchmark} {claim.mode} {claim.family}: {claim.verdict}; sentences "
-        f"like these: {claim.like_verdict}"
+        f"{claim.label}, {claim.benchmark} {claim.mode} {claim.placement}, "
+        + (
+            f"{claim.family} (asked as {claim.asked})"
+            if claim.asked != claim.family
+            else claim.family
+        )
+        + f": {claim.verdict}; sentences like these: {claim.like_verdict}"
         for claim in made.contents.claims
     ]
-    remember(out, digest, files, verdicts, read.remarks)
+    remember(out, digest, files, verdicts, made.contents.remarks)
     if as_json:
         typer.echo(json.dumps([known(vars(row)) for row in made.contents.rows]))
         return
@@ -80,6 +85,7 @@ def _make(runs: list[Path], out: Path, margin: float, digest: str, as_json: bool
 def _print_tables(rows: Iterable[EffectRow], verdicts: Iterable[str]) -> None:
     from emo_harness.cli.tables import console, print_table
     from emo_harness.report.effect_text import COLUMNS, READING, cells, notes, reported_tables
+    from emo_harness.report.plain_text import visible
 
     where = console()
     for title, shown in reported_tables(rows):
@@ -87,4 +93,4 @@ def _print_tables(rows: Iterable[EffectRow], verdicts: Iterable[str]) -> None:
         print_table(where, title, COLUMNS, lines, notes(shown))
     where.print(READING, markup=False)
     for line in verdicts:
-        where.print(line, style="bold", markup=False, highlight=False)
+        where.print(visible(line), style="bold", markup=False, highlight=False)

@@ -36,11 +36,13 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left", header_style="bold")
+    from emo_harness.report.plain_text import visible
+
+    table = Table(title=Text(visible(title)), title_justify="left", header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(Text(column), justify="right" if number else "left")
     for cells, bold in rows:
-        table.add_row(*map(Text, cells), style="bold" if bold else "")
+        table.add_row(*(Text(visible(cell)) for cell in cells), style="bold" if bold else "")
     where.print(table)
     for note in notes:
-        where.print(note, markup=False)
+        where.print(visible(note), markup=False)

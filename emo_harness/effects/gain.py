@@ -11,6 +11,7 @@ from emo_harness.effects.intervals import (
     Floats,
     WeightedDifferences,
     differing_of_counts,
+    is_binary,
     t_p_value,
     t_quantile,
     tango,
@@ -125,7 +126,7 @@ def paired_gain(
     if arms.size and (min(arms.min(), base.min()) < 0 or max(arms.max(), base.max()) > 1):
         raise ValueError("scores must lie in [0, 1]")
     strata = np.zeros(len(arms), dtype=np.int64) if strata is None else strata[complete]
-    if arms.shape[1] == base.shape[1] == 1 and _binary(arms) and _binary(base):
+    if arms.shape[1] == base.shape[1] == 1 and is_binary(arms) and is_binary(base):
         _, stratum = np.unique(strata, return_inverse=True)
         gained = np.bincount(stratum, weights=(arms > base)[:, 0])
         lost = np.bincount(stratum, weights=(arms < base)[:, 0])
@@ -266,10 +267,6 @@ def _together(strata: NDArray[np.int64]) -> NDArray[np.int64]:
     _, stratum, size = np.unique(strata, return_inverse=True, return_counts=True)
     together = np.where(size[stratum] < 2, len(size), stratum)
     return np.asarray(np.unique(together, return_inverse=True)[1], dtype=np.int64)
-
-
-def _binary(scores: Floats) -> bool:
-    return bool(((scores == 0) | (scores == 1)).all())
 
 
 def _columns(scores: Floats) -> Floats:

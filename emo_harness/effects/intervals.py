@@ -19,8 +19,8 @@ _BISECTIONS = 48
 # How much the sizes that relabelling predicts, and one unseen difference of full size, weigh
 # beside the sizes that were seen. Chosen by simulation, see `perf/inference.py`.
 _PREDICTED_WEIGHT = 0.1
-_UNSEEN_WEIGHT = 0.25
-_UNSEEN_UNTIL = 10
+_UNSEEN_WEIGHT = 0.5
+_UNSEEN_UNTIL = 40
 
 
 def wilson(right: ArrayLike, n: ArrayLike, quantile: ArrayLike) -> tuple[Floats, Floats]:
@@ -97,7 +97,8 @@ class WeightedDifferences:
     the sum of the negative ones for a count of lost questions times theirs. A size is the mean of
     the differences weighted by themselves, E[d^2] / E[d]; so that a large difference not yet seen
     is not ruled out, it also counts, lightly, what relabelling arms and base within each question
-    would give, and, while few questions differ, one difference of full size.
+    would give (exchanging arm and base as a whole, where scores are graded), and, while few
+    questions differ under a single arm, one difference of full size.
 
     Args:
         arms: (n, m) float64 scores in [0, 1].
@@ -113,8 +114,8 @@ class WeightedDifferences:
         self.n = len(arms)
         difference = arms.mean(axis=1) - base.mean(axis=1)
         self.mean = float(difference.mean())
-        predicted = _relabelled_moments(arms, base)
-        n_differing = int(np.count_nonzero(np.abs(difference) > 1e-12))
+        predicted = _predicted_moments(arms, base, difference)
+        n_differing = _differing_per_arm(arms, base)
         unseen = _UNSEEN_WEIGHT * max(0.0, 1 - n_differing / _UNSEEN_UNTIL)
         self._gained, self._gained_size, self._gained_sd = self._side(
             np.maximum(difference, 0), predicted[0], predicted[1], unseen
@@ -162,19 +163,31 @@ class WeightedDifferences:
         return float(low) * size, float(high) * size
 
 
-def _relabelled_moments(arms: Floats, base: Floats) -> Floats:
-    """Expected sums of d+, d+^2, d-, d-^2 if arms and base were dealt anew within each question.
+def is_binary(scores: Floats) -> bool:
+    """Whether every score is right (1) or wrong (0)."""
+    return bool(((scores == 0) | (scores == 1)).all())
 
-    Scores that are not 0 or 1 count by the nearest number of right answers.
-    """
+
+def _differing_per_arm(arms: Floats, base: Floats) -> float:
+    """How many questions differ between an arm and a base arm, on average over such pairs."""
+    k = base.shape[1]
+    differing = sum(np.count_nonzero(arms != base[:, [j]]) for j in range(k))
+    return differing / (arms.shape[1] * k)
+
+
+def _predicted_moments(arms: Floats, base: Floats, difference: Floats) -> Floats:
+    """Expected sums of d+, d+^2, d-, d-^2 if labels were dealt anew within each question."""
+    if not (is_binary(arms) and is_binary(base)):
+        either_way = [np.abs(difference).sum() / 2, (difference**2).sum() / 2]
+        return np.array(either_way * 2)
     m, k = arms.shape[1], base.shape[1]
-    right = np.rint(arms.sum(axis=1) + base.sum(axis=1)).astype(int)
+    right = (arms.sum(axis=1) + base.sum(axis=1)).astype(int)
     return np.asarray(np.bincount(right, minlength=m + k + 1) @ _moments_by_total(m, k))
 
 
 @lru_cache(maxsize=256)
 def _moments_by_total(m: int, k: int) -> Floats:
-    """(m + k + 1, 4): the moments of `_relabelled_moments` by number of right answers."""
+    """(m + k + 1, 4): the moments of `_predicted_moments` by number of right answers."""
     in_base = np.arange(k + 1)
     total = np.arange(m + k + 1)[:, None]
     chance = dealt_to_base(m, k)

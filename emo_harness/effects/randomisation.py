@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
@@ -11,6 +13,8 @@ from emo_harness.effects.intervals import dealt_to_base
 Floats = NDArray[np.float64]
 # Products of longer distributions are made by Fourier transforms.
 _DIRECT_UNTIL = 4_000_000
+# With more questions that can differ, the sum over them is as good as normal.
+DRAWN_UNTIL = 300
 
 
 def mcnemar(gained: ArrayLike, lost: ArrayLike) -> Floats:
@@ -39,7 +43,7 @@ def relabelling_test(
     how often dealing the labels at random gives a mean difference at least as far from zero as
     the one observed. With one arm and one base it is McNemar's exact test. Right-or-wrong scores
     are treated exactly (the number right in the base is a sum of hypergeometric variables);
-    graded ones by drawing.
+    graded ones by drawing, or by the normal limit where more than `DRAWN_UNTIL` questions differ.
 
     Args:
         arms: (n, m) float64 scores in [0, 1].
@@ -54,12 +58,16 @@ def relabelling_test(
     k, m = base.shape[1], arms.shape[1]
     if np.isin(cells, (0, 1)).all():
         return _exact(cells.astype(np.int64), k, m)
-    rng = rng or np.random.default_rng(0)
     if k == m == 1:
         return sign_flip_test(cells[:, 1] - cells[:, 0], rng, n_draws)
     observed = abs(_contrast(cells, k))
-    drawn = np.array([_contrast(rng.permuted(cells, axis=1), k) for _ in range(n_draws)])
-    return float((np.count_nonzero(np.abs(drawn) >= observed - 1e-12) + 1) / (n_draws + 1))
+    spread = math.sqrt((cells.var(axis=1, ddof=1) * (1 / m + 1 / k)).sum())
+    if len(cells) > DRAWN_UNTIL:
+        return _normal_p(observed, spread)
+    rng = rng or np.random.default_rng(0)
+    drawn = (abs(_contrast(rng.permuted(cells, axis=1), k)) for _ in range(n_draws))
+    n_far = sum(value >= observed - 1e-12 for value in drawn)
+    return _drawn_p(n_far, n_draws, observed, spread)
 
 
 def _contrast(cells: Floats, k: int) -> float:
@@ -99,19 +107,34 @@ def _convolved(a: Floats, b: Floats) -> Floats:
     return np.maximum(product, 0.0)
 
 
-def sign_flip_test(difference: Floats, rng: np.random.Generator, n_draws: int = 9_999) -> float:
+def sign_flip_test(
+    difference: Floats, rng: np.random.Generator | None = None, n_draws: int = 1_999
+) -> float:
     """P-value of a mean of zero if differences are symmetric: signs are flipped at random.
 
     Args:
         difference: (n,) float64, paired by question.
-        rng: where the signs come from.
+        rng: where the signs come from; seeded with 0 by default.
         n_draws: how many are drawn; the observed one counts as one more (Phipson & Smyth 2010).
     """
     difference = difference[difference != 0]
     if not len(difference):
         return 1.0
-    sizes, counts = np.unique(np.abs(difference), return_counts=True)
-    flipped = rng.binomial(counts, 0.5, size=(n_draws, len(sizes)))
-    drawn = (2 * flipped - counts) @ sizes
-    far = np.count_nonzero(np.abs(drawn) >= abs(difference.sum()) - 1e-12)
-    return float((far + 1) / (n_draws + 1))
+    observed, spread = abs(float(difference.sum())), float(np.sqrt((difference**2).sum()))
+    if len(difference) > DRAWN_UNTIL:
+        return _normal_p(observed, spread)
+    rng = rng or np.random.default_rng(0)
+    signs = rng.integers(0, 2, size=(n_draws, len(difference)), dtype=np.int8) * 2.0 - 1
+    n_far = int(np.count_nonzero(np.abs(signs @ difference) >= observed - 1e-12))
+    return _drawn_p(n_far, n_draws, observed, spread)
+
+
+def _normal_p(observed: float, spread: float) -> float:
+    """Two-sided p-value of a sum of many independent terms."""
+    return float(2 * special.ndtr(-observed / spread))
+
+
+def _drawn_p(n_far: int, n_draws: int, observed: float, spread: float) -> float:
+    """Share of draws as far out; where there is none, the normal tail, trusted for as much again."""
+    drawn = (n_far + 1) / (n_draws + 1)
+    return drawn if n_far else min(drawn, max(_normal_p(observed, spread), drawn**2))

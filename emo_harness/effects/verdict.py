@@ -21,8 +21,13 @@ POWER = 0.80
 # wrong in at most 5% where the interval is approximate (Student's t where all differing questions
 # differ one way: exactly 5.9% at 4.5% each, 4.8% at 3.25%).
 EQUIVALENCE_LEVEL = 0.935
-_DETECTION = float(special.ndtri(1 - ALPHA / 2) + special.ndtri(POWER))
-_EQUIVALENCE = float(special.ndtri((1 + EQUIVALENCE_LEVEL) / 2) + special.ndtri((1 + POWER) / 2))
+# "Sentences like these" from fewer stimuli than this carry no claim.
+FEWEST_STIMULI = 10
+_Z = float(special.ndtri(1 - ALPHA / 2))
+_Z_EQUIVALENCE = float(special.ndtri((1 + EQUIVALENCE_LEVEL) / 2))
+_Z_POWER = float(special.ndtri(POWER))
+# Power of both one-sided tests together at a true gain of zero.
+_Z_BOTH_SIDES = float(special.ndtri((1 + POWER) / 2))
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,8 @@ def verdict(
     between_pp = 100 * math.sqrt(max(between_variance, 0.0))
     needs = questions_needed(gain, margin_pp, between_pp)
     if math.isinf(needs):
-        factor = (between_pp / _deciding_se_pp(gain, margin_pp)) ** 2
-        return Verdict("undecided", n_stimuli * max(factor, 1.1), "stimuli")
+        factor = (between_pp / _deciding_se_pp(gain, margin_pp, _Z)) ** 2
+        return Verdict("undecided", max(n_stimuli * max(factor, 1.1), FEWEST_STIMULI), "stimuli")
     return Verdict("undecided", needs)
 
 
@@ -90,7 +95,7 @@ def mde_pp(gain: Gain) -> float:
 
     (z(0.975) + z(0.8)) SE, for questions that vary as these do, percentage points.
     """
-    return _DETECTION * gain.se_pp
+    return (_Z + _Z_POWER) * gain.se_pp
 
 
 def questions_needed(gain: Gain, margin_pp: float, between_pp: float = 0.0) -> float:
@@ -108,20 +113,27 @@ def questions_needed(gain: Gain, margin_pp: float, between_pp: float = 0.0) -> f
     Returns:
         infinity where no number of questions would decide for `between_pp` being too large.
     """
-    wanted = _deciding_se_pp(gain, margin_pp)
+    wanted = _deciding_se_pp(gain, margin_pp, gain.quantile)
     if between_pp >= wanted:
         return math.inf
     over_questions = max(gain.se_pp**2 - between_pp**2, 0.0)
     return gain.n * max(over_questions / (wanted**2 - between_pp**2), 1.1)
 
 
-def _deciding_se_pp(gain: Gain, margin_pp: float) -> float:
-    """The standard error that would decide, see `questions_needed`."""
-    wanted = margin_pp / max(_DETECTION, _EQUIVALENCE)
+def _deciding_se_pp(gain: Gain, margin_pp: float, quantile: float) -> float:
+    """The standard error that would decide, see `questions_needed`.
+
+    Args:
+        quantile: of the 95% interval; a t quantile of few degrees of freedom asks for a smaller
+            standard error, and more questions do not change it.
+    """
+    detection = quantile + _Z_POWER
+    equivalence = quantile * _Z_EQUIVALENCE / _Z + _Z_BOTH_SIDES
+    wanted = margin_pp / max(detection, equivalence)
     if gain.se_pp > wanted:
         return wanted
     size = abs(gain.mean_pp)
-    return max(size / _DETECTION, (margin_pp - size) / _EQUIVALENCE)
+    return max(size / detection, (margin_pp - size) / equivalence)
 
 
 def tost(difference: Floats, margin: float) -> float:

@@ -4,7 +4,7 @@ from emo_harness.report.build import Report, build
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.effect_table import EffectRow
 from emo_harness.report.effect_text import markdown
-from emo_harness.report.exports import write_exports
+from emo_harness.report.exports import write_report
 from emo_harness.report.page import write_page
 
 __all__ = [
@@ -13,6 +13,6 @@ __all__ = [
     "ReportContents",
     "build",
     "markdown",
-    "write_exports",
+    "write_report",
     "write_page",
 ]

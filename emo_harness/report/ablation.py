@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from emo_harness.report.claims import FamilyClaim
 
 # Factor to the settings that change along with it.
 FACTORS = {
-    "temperature": ("temperature", "do_sample"),
+    "temperature": ("temperature", "do_sample", "repeats"),
     "num_fewshot": ("num_fewshot",),
     "placement": (),
 }
@@ -47,11 +47,18 @@ def ablations(claims: Iterable[FamilyClaim]) -> list[AblationRow]:
 
 
 def _rows(factor: str, claims: list[FamilyClaim]) -> list[AblationRow]:
-    series: dict[tuple[str, ...], dict[str, FamilyClaim]] = {}
+    loose: dict[tuple[str, ...], list[FamilyClaim]] = {}
     for claim in claims:
-        value = _value(factor, claim)
-        if value:
-            series.setdefault(_alike(factor, claim), {})[value] = claim
+        if _value(factor, claim):
+            loose.setdefault(_alike(claim, factor, FACTORS[factor]), []).append(claim)
+    series: dict[tuple[str, ...], dict[str, FamilyClaim]] = {}
+    for key, members in loose.items():
+        values = [_value(factor, claim) for claim in members]
+        # What else changed with the factor tells series apart where a value occurs twice.
+        twice = len(set(values)) < len(values)
+        for value, claim in zip(values, members, strict=True):
+            own = _alike(claim, factor, FACTORS[factor][:1]) if twice else key
+            series.setdefault(own, {})[value] = claim
     varied = {key: by_value for key, by_value in series.items() if len(by_value) > 1}
     rows = []
     for key, by_value in varied.items():
@@ -80,9 +87,9 @@ def _value(factor: str, claim: FamilyClaim) -> str:
     return str(json.loads(claim.settings).get(factor, ""))
 
 
-def _alike(factor: str, claim: FamilyClaim) -> tuple[str, ...]:
+def _alike(claim: FamilyClaim, factor: str, left_out: Sequence[str]) -> tuple[str, ...]:
     settings = json.loads(claim.settings)
-    rest = sorted(f"{k}={v}" for k, v in settings.items() if k not in FACTORS[factor])
+    rest = sorted(f"{k}={v}" for k, v in settings.items() if k not in left_out)
     placement = "" if factor == "placement" else claim.placement
     return (
         claim.model,

@@ -21,7 +21,8 @@ class Cell:
         value: as it goes to `report.json` and to a figure's CSV; NaN and None are unknown.
         text: as it is shown.
         sort: what a sort by this column compares, where that is not `text`'s first number.
-        tone: "" or how it is set: `strong`, `quiet`, `up`, `down`, `same`, `open`, `code`.
+        tone: "" or how it is set: `strong`, `quiet`, `up`, `down`, `same`, `open`, `code`,
+            `whole` (never broken), `wraps` (broken though numeric), `full` (never shortened).
     """
 
     value: Raw
@@ -163,11 +164,18 @@ class Passage:
 
 @dataclass(frozen=True)
 class Side:
-    """One half of a flip: the prompt and what was answered to it."""
+    """One half of a flip: the prompt and what was answered to it.
+
+    Attributes:
+        read: what `parsed` is, e.g. "first response read as".
+        score: "" where `parsed` tells it, e.g. "1 of 3 right".
+    """
 
     prompt: Sequence[Passage]
     answer: str
     parsed: str
+    read: str = "read as"
+    score: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-
-import pandas as pd
 
 from emo_harness.report.claims import ChosenStimulus
 from emo_harness.report.leaderboard import LeaderboardRow
@@ -37,12 +36,9 @@ def board_cells(row: LeaderboardRow) -> list[str]:
     """A row's cells, in the order of `COLUMNS`."""
     claim = row.claim
     asked = "" if claim.asked == claim.family else f", asked as {claim.asked}"
-    place = (
-        str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low}-{row.rank_high}"
-    )
     return [
         f"{claim.benchmark} {claim.mode} {claim.placement}: {claim.family}{asked}",
-        place,
+        _place(row),
         row.tied,
         claim.label,
         claim.revision[:12] or "-",
@@ -67,9 +63,9 @@ def board_markdown(rows: Sequence[LeaderboardRow]) -> str:
     return "\n".join([*lines, ""])
 
 
-def board_frame(rows: Sequence[LeaderboardRow]) -> pd.DataFrame:
-    """Every number of the boards, one row a model and board."""
-    return pd.DataFrame([_flat(row) for row in rows])
+def board_records(rows: Sequence[LeaderboardRow]) -> list[dict[str, object]]:
+    """Every number of the boards, one record a model and board."""
+    return [_flat(row) for row in rows]
 
 
 def board_latex(rows: Sequence[LeaderboardRow]) -> str:
@@ -106,9 +102,17 @@ def interval(value: float, low: float, high: float, signed: bool = True) -> str:
     sign = "+" if signed else ""
     if math.isnan(value):
         return "-"
+    value, low, high = (round(x, 1) + 0.0 for x in (value, low, high))  # no "-0.0"
     if math.isnan(low):
         return f"{value:{sign}.1f} [unknown]"
     return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+def _place(row: LeaderboardRow) -> str:
+    if row.rank_low is None or row.rank_high is None:
+        return "-"
+    places = f"{row.rank_low}-{row.rank_high}" if row.rank_high > row.rank_low else row.rank_low
+    return f"{places} of {row.n_models}"
 
 
 def _chosen(found: ChosenStimulus | None) -> str:
@@ -126,7 +130,7 @@ def _flat(row: LeaderboardRow) -> dict[str, object]:
         for name, one in (("best", best), ("worst", worst))
         for key, value in (vars(one) if one else {}).items()
     }
-    places = {"rank_low": row.rank_low, "rank_high": row.rank_high, "tied": row.tied}
+    places = {name: getattr(row, name) for name in ("rank_low", "rank_high", "tied", "n_models")}
     return places | fields | chosen
 
 
@@ -151,5 +155,10 @@ _LATEX = {
 }
 
 
+# A hyphen before a number that nothing joins to a word is a minus.
+_LATEX_MINUS = re.compile(r"(?<!\w)-(?=\d)")
+
+
 def _in_latex(text: str) -> str:
-    return "".join(_LATEX.get(c, c if c.isprintable() else " ") for c in text)
+    printable = "".join(_LATEX.get(c, c if c.isprintable() else " ") for c in text)
+    return _LATEX_MINUS.sub("$-$", printable)

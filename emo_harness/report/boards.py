@@ -38,9 +38,7 @@ class Board:
 
     def whole(self, label: str, *kinds: str) -> list[EffectRow]:
         """A model's rows of these kinds on all questions together."""
-        own = [row for row in self.rows if row.label == label and row.kind in kinds]
-        together = [row for row in own if row.subtask == ALL_SUBTASKS]
-        return together or own
+        return whole([row for row in self.rows if row.label == label and row.kind in kinds])
 
     def by_subtask(self, label: str, kind: str) -> list[EffectRow]:
         """A model's rows of a kind on single subtasks; none where there is but one."""
@@ -93,6 +91,12 @@ def _title(key: Key, parts: Sequence[int]) -> str:
     if 3 in parts and asked != family:
         words[3] = f"asked as {asked}"
     return " · ".join(words[i] for i in sorted(words) if i in parts)
+
+
+def whole(rows: Sequence[EffectRow]) -> list[EffectRow]:
+    """Those on all questions together; all of them where there is but one subtask."""
+    together = [row for row in rows if row.subtask == ALL_SUBTASKS]
+    return together or list(rows)
 
 
 def typical_half_widths(rows: Sequence[EffectRow | FamilyClaim]) -> list[float]:

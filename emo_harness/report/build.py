@@ -16,6 +16,7 @@ from emo_harness.report.effect_table import effect_rows
 from emo_harness.report.flips import flip_table, most_flipped
 from emo_harness.report.groups import groups_of
 from emo_harness.report.leaderboard import leaderboard
+from emo_harness.report.repeated import repeated_remarks
 from emo_harness.runs import RunsRead
 
 
@@ -53,7 +54,7 @@ def build(
         ablations=tuple(ablations(claims)),
         facts=tuple(read.facts),
         margin_pp=margin_pp,
-        remarks=tuple(read.remarks),
+        remarks=(*read.remarks, *repeated_remarks(groups)),
         run_folders=tuple(run_folders),
         command=command,
     )

@@ -24,10 +24,12 @@ from emo_harness.effects import (
     percentile_interval,
     relabelling_test,
     relative_gain,
+    tost,
     two_way_gain,
     verdict,
     wilson,
 )
+from emo_harness.report.board_key import BoardKey
 from emo_harness.report.groups import Floats, Group
 from emo_harness.report.scope import Comparison, scopes_of
 
@@ -80,6 +82,7 @@ class FamilyClaim:
         p_relabelled: exact p-value of no effect at all, see `effects.relabelling_test`.
         boot_*, like_boot_*: bootstrap intervals over questions, and over questions and stimuli.
         within_sd_pp: standard deviation of scores over repeats of a question; NaN without repeats.
+        p_equivalence: of two one-sided t tests against the margin, see `effects.tost`.
     """
 
     model: str
@@ -137,6 +140,11 @@ class FamilyClaim:
     like_boot_low_pp: float = NAN
     like_boot_high_pp: float = NAN
     within_sd_pp: float = NAN
+    p_equivalence: float = NAN
+
+    @property
+    def board(self) -> BoardKey:
+        return BoardKey(self.benchmark, self.mode, self.placement, self.asked)
 
 
 def family_claims(groups: Iterable[Group], margin_pp: float = MARGIN_PP) -> list[FamilyClaim]:
@@ -195,6 +203,7 @@ class _Draft:
             self.between_variance,
         )
         complete = ~np.isnan(group.scores[:, [0, *columns]]).any(axis=1)
+        difference = arms.mean(axis=1) - control
         boot, like_boot = _bootstrapped(
             arms[complete], control[complete], group.strata[complete], (head.model, self.family)
         )
@@ -254,6 +263,7 @@ class _Draft:
             like_boot_low_pp=100 * like_boot[0],
             like_boot_high_pp=100 * like_boot[1],
             within_sd_pp=_within_sd_pp(group, columns),
+            p_equivalence=tost(difference[complete], self.margin_pp / 100),
         )
 
 
@@ -282,6 +292,8 @@ def _chosen(group: Group, columns: list[int], worst: bool) -> ChosenStimulus | N
     rng = np.random.default_rng(_HALVES_SEED)
     arms, control = group.scores[:, columns], group.scores[:, 0]
     found = best_stimulus(arms, control, rng, group.strata, worst)
+    if found.gain.method == "none":
+        return None
     ids = [group.arms[i].id for i in columns]
     return ChosenStimulus(
         chosen=(ids[found.halves[0]], ids[found.halves[1]]),
@@ -300,7 +312,7 @@ def _bootstrapped(
     unknown = (NAN, NAN)
     if len(control) < 2:
         return unknown, unknown
-    rng = np.random.default_rng(zlib.crc32("/".join(name).encode()))
+    rng = np.random.default_rng(zlib.crc32("/".join(name).encode("utf-8", "replace")))
     difference = arms - control[:, None]
     over_questions = paired_bootstrap(difference.mean(axis=1), rng, _RESAMPLES, strata)
     crossed = crossed_bootstrap(difference, rng, _CROSSED_RESAMPLES) if arms.shape[1] > 1 else None

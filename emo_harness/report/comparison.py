@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emo_harness.effects import Gain, difference_of_gains, holm, mde_pp, paired_gain
 from emo_harness.errors import UserError, quoted
@@ -13,6 +14,7 @@ from emo_harness.report.effect_table import FAMILY_MEAN
 from emo_harness.report.groups import Group, paired_rows
 from emo_harness.runs.comparable import refuse_other_prompts
 
+Rows = NDArray[np.int64]
 DOING = "comparing two runs"
 CONTROL = "(control accuracy)"
 
@@ -27,6 +29,7 @@ class ComparisonRow:
         differs: what tells the second run from the first: "model", "temperature", ...
         stimulus: arm id, "(family)" for the mean over the stimuli that both runs have, or
             "(control accuracy)", whose "gains" are the two accuracies in per cent.
+        n_differing: questions on which the two differ.
         n_questions: asked in both runs; `n_only_first` and `n_only_second` in one alone.
         difference_pp, low_pp, high_pp, p: of the gains, paired by question.
         p_holm: corrected over the families; NaN elsewhere.
@@ -45,6 +48,7 @@ class ComparisonRow:
     n_questions: int
     n_only_first: int
     n_only_second: int
+    n_differing: int
     n_stimuli: int
     first_gain_pp: float
     second_gain_pp: float
@@ -118,11 +122,12 @@ def _rows(first: Group, second: Group) -> list[ComparisonRow]:
     columns = {arm.id: i for i, arm in enumerate(second.arms)}
     both = [(i, columns[arm.id]) for i, arm in enumerate(first.arms) if arm.id in columns]
     for i, j in both:
-        if first.arms[i].text != second.arms[j].text:
+        own, other = first.arms[i], second.arms[j]
+        if (own.text, own.family, own.placebo) != (other.text, other.family, other.placebo):
             raise UserError(
                 DOING,
-                found=f"{first.arms[i].text[:60]!r} and {second.arms[j].text[:60]!r} under the one "
-                f"arm id {first.arms[i].id}",
+                found=f"{own.text[:60]!r} ({own.family}) and {other.text[:60]!r} ({other.family}) "
+                f"under the one arm id {own.id}",
                 expected="one stimulus under one id in both runs",
                 fix="give the changed stimulus an id of its own and run again",
             )
@@ -164,9 +169,9 @@ def _rows(first: Group, second: Group) -> list[ComparisonRow]:
     return made
 
 
-def _paired(first: Group, second: Group) -> tuple[list[int], list[int]]:
+def _paired(first: Group, second: Group) -> tuple[Rows, Rows]:
     rows, other_rows = paired_rows(first, second)
-    if not rows:
+    if not len(rows):
         raise UserError(
             DOING,
             found=f"no question of {first.head.benchmark} that both runs asked",
@@ -191,7 +196,7 @@ def _row(
     return ComparisonRow(
         first=first.label,
         second=second.label,
-        differs=", ".join(_differing(first, second)) or "nothing that is recorded",
+        differs=", ".join(_differing(first, second)) or "no setting",
         benchmark=head.benchmark,
         mode=head.mode,
         asked=head.family,
@@ -199,8 +204,9 @@ def _row(
         stimulus=name,
         kind=kind,
         n_questions=found.n,
-        n_only_first=len(first.questions) - n_shared,
-        n_only_second=len(second.questions) - n_shared,
+        n_only_first=len(first.row_of) - n_shared,
+        n_only_second=len(second.row_of) - n_shared,
+        n_differing=found.n_differing,
         n_stimuli=n_stimuli,
         first_gain_pp=float(levels[0]),
         second_gain_pp=float(levels[1]),

@@ -54,6 +54,8 @@ def notes(rows: Sequence[ComparisonRow]) -> list[str]:
             f"{lost[0]} questions were asked in the first run alone and {lost[1]} in the second "
             "alone; they are left out."
         )
+    if all(row.difference_pp == 0 and row.n_differing == 0 for row in rows):
+        told.append("Every score is the same in both: are they one run?")
     if any(row.limited for row in rows):
         told.append("A part of the questions was asked (--limit or --samples): not for reporting.")
     return told

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from emo_harness.effects import benjamini_hochberg
+from emo_harness.effects import Gain, benjamini_hochberg, mcnemar
+from emo_harness.report.board_key import BoardKey
 from emo_harness.report.claims import FamilyClaim
 from emo_harness.report.groups import ALL_SUBTASKS, Group
 from emo_harness.report.scope import Comparison, Scope, scopes_of
@@ -53,6 +54,7 @@ class EffectRow:
         limited: the run asked a part of the questions; not for reporting.
         settings: how the model was run, JSON.
         stimuli_sha256: content hash of all arms' stimuli.
+        p_exact: McNemar's exact p-value of a single right-or-wrong arm; NaN elsewhere.
     """
 
     model: str
@@ -111,6 +113,11 @@ class EffectRow:
     text: str
     settings: str
     stimuli_sha256: str
+    p_exact: float = NAN
+
+    @property
+    def board(self) -> BoardKey:
+        return BoardKey(self.benchmark, self.mode, self.placement, self.asked)
 
 
 def effect_rows(groups: Iterable[Group], claims: Iterable[FamilyClaim] = ()) -> list[EffectRow]:
@@ -120,12 +127,7 @@ def effect_rows(groups: Iterable[Group], claims: Iterable[FamilyClaim] = ()) -> 
         groups: of all runs in the report.
         claims: made of the same groups; their verdicts go into the families' rows.
     """
-    verdicts: dict[tuple[str, ...], str] = {
-        (claim.label, claim.benchmark, claim.mode, claim.placement, claim.asked, claim.family): (
-            claim.verdict
-        )
-        for claim in claims
-    }
+    verdicts = {(claim.label, claim.board, claim.family): claim.verdict for claim in claims}
     return [row for group in groups for row in _rows_of_group(group, verdicts)]
 
 
@@ -133,7 +135,7 @@ def theory_name(theory: str) -> str:
     return f"(theory: {theory})"
 
 
-Verdicts = Mapping[tuple[str, ...], str]
+Verdicts = Mapping[tuple[str, BoardKey, str], str]
 
 
 def _rows_of_group(group: Group, verdicts: Verdicts) -> list[EffectRow]:
@@ -145,8 +147,8 @@ def _rows_of_scope(scope: Scope, verdicts: Verdicts) -> list[EffectRow]:
     group, head = scope.group, scope.group.head
     rows = []
     for family, members in group.families.items():
-        key = (group.label, head.benchmark, head.mode, head.placement, head.family, family)
-        told = verdicts.get(key, "") if head.primary and scope.subtask == group.subtask else ""
+        is_claim = head.primary and scope.subtask == group.subtask
+        told = verdicts.get((group.label, group.board, family), "") if is_claim else ""
         mean = scope.mean_of(members)
         rows.append(_row(scope, mean, members, family, FAMILY_MEAN, "family", told))
         if scope.subtask == group.subtask:
@@ -246,7 +248,13 @@ def _row(
         text=arms[0].text if kind in ("stimulus", "placebo") else "",
         settings=json.dumps(head.settings, sort_keys=True),
         stimuli_sha256=head.stimuli_sha256,
+        p_exact=_exact_p(gain) if len(members) == 1 and scope.is_binary else NAN,
     )
+
+
+def _exact_p(gain: Gain) -> float:
+    surplus = round(gain.mean_pp / 100 * gain.n) if gain.n else 0
+    return float(mcnemar((gain.n_differing + surplus) / 2, (gain.n_differing - surplus) / 2))
 
 
 def _with_q(rows: list[EffectRow], whole: str) -> list[EffectRow]:

@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from emo_harness.report.board_table import board_frame, board_latex, board_markdown
+from emo_harness.report.board_table import board_latex, board_markdown, board_records
 from emo_harness.report.build import Report
 from emo_harness.report.effect_table import EffectRow
 from emo_harness.report.effect_text import markdown
+from emo_harness.report.page import page_writers
 from emo_harness.report.plain_text import visible
 from emo_harness.report.whole_file import Writer, text_writer, write_folder
 
 CSV_DECIMALS = 4
 
 
-def write_exports(report: Report, folder: Path) -> list[Path]:
-    """Write the tables beside the page into `folder`, made if missing.
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write the page and the tables beside it into `folder`, made if missing: all or none.
 
-    `effects.csv`, `effects.parquet` and `effects.md` hold the effect table, `leaderboard.csv`,
-    `leaderboard.md` and `leaderboard.tex` the boards, `flips.parquet` every flip.
+    `report.html` and `report.json` are the page; `effects.csv`, `effects.parquet` and `effects.md`
+    hold the effect table, `leaderboard.csv`, `leaderboard.md` and `leaderboard.tex` the boards,
+    `flips.parquet` every flip.
 
     Raises:
         UserError: the folder cannot be written.
     """
+    writers = page_writers(report.contents) | _table_writers(report)
+    return write_folder(folder, writers, "writing the report")
+
+
+def _table_writers(report: Report) -> dict[str, Writer]:
     contents = report.contents
     rows, board = contents.rows, contents.leaderboard
-    effects, boards = pd.DataFrame([vars(row) for row in rows]), board_frame(board)
-    writers: dict[str, Writer] = {
+    effects, boards = _frame([vars(row) for row in rows]), _frame(board_records(board))
+    flips = report.flips
+    return {
         "effects.csv": lambda path: effects.round(CSV_DECIMALS).to_csv(path, index=False),
         "effects.parquet": lambda path: effects.to_parquet(path, index=False),
         "effects.md": text_writer(visible(markdown(rows))),
         "leaderboard.csv": lambda path: boards.round(CSV_DECIMALS).to_csv(path, index=False),
         "leaderboard.md": text_writer(visible(board_markdown(board))),
         "leaderboard.tex": text_writer(visible(board_latex(board))),
-        "flips.parquet": lambda path: report.flips.to_parquet(path, index=False),
+        "flips.parquet": lambda path: flips.to_parquet(path, index=False),
     }
-    return write_folder(folder, writers, "writing the report")
+
+
+def _frame(records: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """A table that any file can hold: text made visible, surrogates included."""
+    table = pd.DataFrame(records)
+    for name in table.columns:
+        if any(isinstance(value, str) for value in table[name]):
+            table[name] = [visible(v) if isinstance(v, str) else v for v in table[name]]
+    return table
 
 
 def rows_of(folder: Path) -> list[EffectRow]:

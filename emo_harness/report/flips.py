@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,10 @@ from emo_harness.runs import Answer, ArmScores, SampleLine, read_answers
 
 KINDS = ("fixed", "broke")
 MOST = 300
+# A flip is a score that crosses this: right or wrong, or more often right than wrong.
+HALF = 0.5
 _MOST_CHARS = 20_000
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,12 @@ class Flip:
 
     Attributes:
         label: the model's name as in the claims.
-        kind: `fixed` (wrong under control, right under the stimulus) or `broke`.
+        kind: `fixed` (score below one half under control, not so under the stimulus) or `broke`.
         n_stimuli: stimuli of the family that did the same to this question, out of `of_stimuli`.
         stimulus: one of them, shown; `stimulus_text` its sentence.
         prompt_control, prompt_arm, answer_control, answer_arm, parsed_control, parsed_arm, target:
             as logged; shortened to a few thousand characters, which `shortened` tells.
+        score_control, score_arm: 1.0 is right; mean over `n_repeats` responses.
     """
 
     label: str
@@ -50,6 +56,9 @@ class Flip:
     parsed_arm: str
     target: str
     shortened: bool
+    score_control: float
+    score_arm: float
+    n_repeats: int
 
 
 def flip_table(groups: Iterable[Group]) -> pd.DataFrame:
@@ -84,24 +93,24 @@ def flip_table(groups: Iterable[Group]) -> pd.DataFrame:
 
 
 def most_flipped(groups: Iterable[Group], limit: int = MOST) -> list[Flip]:
-    """The questions that most stimuli of a family fixed or broke, shared fairly among families.
+    """The questions that most stimuli of a family fixed or broke.
+
+    Models take turns, and within a model its families and kinds, so that each has some.
 
     Args:
         groups: those by whose metric and filter the benchmark is reported are looked at.
         limit: how many flips in all.
     """
-    picked = [
-        candidates
-        for group in groups
-        if group.head.primary
-        for family, members in group.families.items()
-        for kind in KINDS
-        if (candidates := _candidates(group, family, members, kind))
-    ]
-    if not picked:
-        return []
-    share = max(limit // len(picked), 1)
-    chosen = [one for candidates in picked for one in candidates[:share]][:limit]
+    by_model: dict[str, list[list[_Candidate]]] = {}
+    for group in groups:
+        if not group.head.primary:
+            continue
+        for family, members in group.families.items():
+            for kind in KINDS:
+                found = _candidates(group, family, members, kind)
+                by_model.setdefault(group.label, []).append(found)
+    turns = _in_turn([list(_in_turn(own)) for own in by_model.values()])
+    chosen = list(itertools.islice(turns, limit))
     answers = read_answers(_line(one) for one in chosen)
     return [_flip(one, answer) for one, answer in zip(chosen, answers, strict=True)]
 
@@ -119,20 +128,33 @@ class _Candidate:
 
 def _changed(group: Group, members: Sequence[int], kind: str) -> NDArray[np.int64]:
     """(n,) how many of the members' arms fixed (or broke) each question."""
-    difference = group.scores[:, list(members)] - group.scores[:, [0]]
-    hit = difference > 0 if kind == "fixed" else difference < 0
-    return np.asarray(hit.sum(axis=1), dtype=np.int64)
+    return np.asarray(_flips(group, members, kind).sum(axis=1), dtype=np.int64)
+
+
+def _flips(group: Group, members: Sequence[int], kind: str) -> NDArray[np.bool_]:
+    """(n, members) whether the score crosses one half; where one is missing it does not."""
+    arms, control = group.scores[:, list(members)], group.scores[:, [0]]
+    if kind == "fixed":
+        return (control < HALF) & (arms >= HALF)
+    return (control >= HALF) & (arms < HALF)
+
+
+def _in_turn(sequences: Sequence[Sequence[_Item]]) -> Iterator[_Item]:
+    """The first of each, then the second of each, and so on."""
+    for place in range(max(map(len, sequences), default=0)):
+        yield from (one[place] for one in sequences if place < len(one))
 
 
 def _candidates(group: Group, family: str, members: Sequence[int], kind: str) -> list[_Candidate]:
-    n_changed = _changed(group, members, kind)
+    flips = _flips(group, members, kind)
+    n_changed = flips.sum(axis=1)
     order = np.argsort(-n_changed, kind="stable")
     found = []
     for row in order[:MOST].tolist():
         if n_changed[row] == 0:
             break
-        difference = group.scores[row, list(members)] - group.scores[row, 0]
-        first = int(np.argmax(difference if kind == "fixed" else -np.nan_to_num(difference)))
+        difference = np.abs(group.scores[row, list(members)] - group.scores[row, 0])
+        first = int(np.argmax(np.where(flips[row], difference, -1.0)))
         found.append(
             _Candidate(group, family, kind, row, int(n_changed[row]), len(members), members[first])
         )
@@ -176,6 +198,9 @@ def _flip(one: _Candidate, answer: Answer) -> Flip:
         stimulus=arm.id,
         stimulus_text=arm.text,
         shortened=cut != texts,
+        score_control=float(one.group.scores[one.row, 0]),
+        score_arm=float(one.group.scores[one.row, one.column]),
+        n_repeats=member.n_repeats,
         **cut,
     )
 

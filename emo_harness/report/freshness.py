@@ -11,12 +11,24 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from emo_harness.report.whole_file import write_whole
 from emo_harness.resources import PACKAGE, resource
 
 STAMP = ".made.json"
+REPORT_FILES = (
+    "report.html",
+    "report.json",
+    "effects.csv",
+    "effects.parquet",
+    "effects.md",
+    "leaderboard.csv",
+    "leaderboard.md",
+    "leaderboard.tex",
+    "flips.parquet",
+)
 
 
 @dataclass(frozen=True)
@@ -39,15 +51,17 @@ def digest_of(run_folders: Sequence[Path], margin_pp: float, out: Path) -> str:
     """SHA-256 (hex) of what a report would be made from; a report among the runs is no source."""
     sources = (PACKAGE, resource("templates/report"))
     named = [f"{folder}" for folder in run_folders]
-    target = out.resolve()
+    own_files = {out.resolve() / name for name in (STAMP, *REPORT_FILES)}
     seen = [
         _seen(path)
         for folder in run_folders
         for path in _files(folder)
-        if target not in path.resolve().parents
+        if path.resolve() not in own_files
     ]
     own = [_seen(path) for folder in sources for path in _files(folder) if _is_source(path)]
-    content = json.dumps([named, sorted(seen), sorted(own), margin_pp])
+    # A tokenizer named by a relative path is found from some folders only.
+    around = [str(Path.cwd()), version("lm_eval"), margin_pp]
+    content = json.dumps([named, sorted(seen), sorted(own), around])
     return hashlib.sha256(content.encode()).hexdigest()
 
 

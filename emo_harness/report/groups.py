@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_harness.prompt_tokens import PromptLimit, PromptTokens
+from emo_harness.report.board_key import BoardKey
 from emo_harness.runs import ArmScores, RunArm
+from emo_harness.runs.arm_scores import occurrences
+from emo_harness.runs.merge import united_arms
 
 ALL_SUBTASKS = "(all)"
 Floats = NDArray[np.float64]
@@ -20,10 +24,11 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Group:
-    """Scores of equal model, settings, placement, arms, metric and filter.
+    """Scores of equal model, settings, placement, metric and filter.
 
     Attributes:
-        members: one per subtask, in the run's order.
+        members: one per subtask, in the run's order, all with the same arms; what a subtask was
+            not asked under is NaN.
         label: the model's name, with the settings that tell it apart from others of that name.
     """
 
@@ -33,6 +38,10 @@ class Group:
     @property
     def head(self) -> ArmScores:
         return self.members[0]
+
+    @property
+    def board(self) -> BoardKey:
+        return BoardKey.of(self.head)
 
     @property
     def arms(self) -> tuple[RunArm, ...]:
@@ -62,15 +71,14 @@ class Group:
         return np.repeat(np.arange(len(self.members)), self.sizes)
 
     @cached_property
-    def questions(self) -> tuple[tuple[str, str, int], ...]:
-        """(subtask, question's hash, how often it came before): what pairs two groups."""
-        keys = []
-        for member in self.members:
-            seen: dict[str, int] = {}
-            for question in member.questions:
-                seen[question] = seen.get(question, -1) + 1
-                keys.append((member.subtask, question, seen[question]))
-        return tuple(keys)
+    def row_of(self) -> dict[tuple[str, str, int], int]:
+        """Row by (subtask, question's hash, how often it came before): what pairs two groups."""
+        keys = [
+            (member.subtask, *key)
+            for member in self.members
+            for key in occurrences(member.questions)
+        ]
+        return {key: row for row, key in enumerate(keys)}
 
     @cached_property
     def scores(self) -> Floats:
@@ -156,27 +164,60 @@ class Lengths:
         return self._of[arm_id]
 
 
-def paired_rows(first: Group, second: Group) -> tuple[list[int], list[int]]:
+def paired_rows(first: Group, second: Group) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row numbers, in either group, of the questions that both were asked."""
-    known = {question: i for i, question in enumerate(second.questions)}
-    pairs = [(i, known[q]) for i, q in enumerate(first.questions) if q in known]
-    return [i for i, _ in pairs], [j for _, j in pairs]
+    known = second.row_of
+    pairs = [(row, known[key]) for key, row in first.row_of.items() if key in known]
+    rows = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
 
 
 def groups_of(scores: Iterable[ArmScores]) -> list[Group]:
-    """Put together what is equal in model, settings, placement, arms, metric and filter."""
+    """Put together what is equal in model, settings, placement, metric and filter."""
     found: dict[tuple[object, ...], list[ArmScores]] = {}
     for one in scores:
-        arms = tuple((arm.id, arm.text) for arm in one.arms)
-        key = (*_condition(one), _settings(one), arms, one.metric, one.filter)
+        key = (*_condition(one), _settings(one), one.metric, one.filter)
         found.setdefault(key, []).append(one)
     settings: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for members in found.values():
         settings.setdefault(_condition(members[0]), []).append(members[0].settings)
     return [
-        Group(tuple(members), _label(members[0], settings[_condition(members[0])]))
+        Group(_united(members), _label(members[0], settings[_condition(members[0])]))
         for members in found.values()
     ]
+
+
+def _united(members: Sequence[ArmScores]) -> tuple[ArmScores, ...]:
+    """The members with all their arms; what one was not asked under is unknown there."""
+    arms = united_arms(members)
+    if all(member.arms == arms for member in members):
+        return tuple(members)
+    return tuple(_with_arms(member, arms) for member in members)
+
+
+def _with_arms(member: ArmScores, arms: tuple[RunArm, ...]) -> ArmScores:
+    own = {arm.id: i for i, arm in enumerate(member.arms)}
+    columns = [own.get(arm.id, -1) for arm in arms]
+    absent = np.array(columns) < 0
+
+    def placed(values: NDArray[Any] | None, unknown: float | bool) -> Any:
+        if values is None:
+            return None
+        wider = values[:, columns].copy()
+        wider[:, absent] = unknown
+        return wider
+
+    return replace(
+        member,
+        arms=arms,
+        scores=placed(member.scores, np.nan),
+        unparsed=placed(member.unparsed, False),
+        refused=placed(member.refused, False),
+        truncated=placed(member.truncated, False),
+        answer_chars=placed(member.answer_chars, np.nan),
+        prompt_chars=placed(member.prompt_chars, np.nan),
+        within_variance=placed(member.within_variance, np.nan),
+    )
 
 
 def _condition(one: ArmScores) -> tuple[str, ...]:
@@ -189,7 +230,17 @@ def _settings(one: ArmScores) -> str:
 
 def _label(one: ArmScores, of_all: Sequence[dict[str, str]]) -> str:
     """The model's name and those of its settings in which runs of this name differ."""
-    names = dict.fromkeys(name for settings in of_all for name in settings)
-    differing = [n for n in names if len({settings.get(n) for settings in of_all}) > 1]
-    told = [f"{name}={one.settings.get(name, 'default')}" for name in differing]
+    told = []
+    differing = differing_settings(of_all)
+    seeds = [name for name in differing if name.endswith("_seed")]
+    if seeds and len({one.settings.get(name) for name in seeds}) == 1:
+        told.append(f"seed={one.settings.get(seeds[0], 'default')}")
+        differing = [name for name in differing if name not in seeds]
+    told += [f"{name}={one.settings.get(name, 'default')}" for name in differing]
     return f"{one.model} [{', '.join(told)}]" if told else one.model
+
+
+def differing_settings(of_all: Sequence[Mapping[str, str]]) -> list[str]:
+    """Names of settings that are not equal everywhere."""
+    names = dict.fromkeys(name for settings in of_all for name in settings)
+    return [name for name in names if len({settings.get(name) for settings in of_all}) > 1]

@@ -9,22 +9,24 @@ import io
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
+from xml.sax.saxutils import escape as xml_escape
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from emo_harness.report.blocks import Cell, Column, Raw, Section, Table
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.figures.palette import variables
+from emo_harness.report.names import long_names, shortener
 from emo_harness.report.numerals import count
 from emo_harness.report.page_numbers import page_numbers
 from emo_harness.report.plain_text import visible
 from emo_harness.report.sections import sections
 from emo_harness.report.verdict_words import SIGNS
-from emo_harness.report.whole_file import text_writer, write_folder
+from emo_harness.report.whole_file import Writer, text_writer, write_folder
 from emo_harness.resources import resource
 
 PAGE_NAME, NUMBERS_NAME = "report.html", "report.json"
@@ -35,7 +37,16 @@ POLICY = (
 )
 # Characters that may stand in a data: address as they are.
 _PLAIN_IN_ADDRESS = "/:;,=()*!$@?'[]+|-._~"
-_TELLS_ITS_NUMBER = re.compile(r"[<+\u2212]?[\d,]+(\.\d+)?([ \u00a0]\[.*)?")
+_TELLS_ITS_NUMBER = re.compile(r"([+\u2212]?[\d,]+(?:\.(\d+))?)(?:[ \u00a0]\[.*)?")
+
+
+def page_writers(contents: ReportContents) -> dict[str, Writer]:
+    """What writes `report.html` and `report.json`; both are made here."""
+    made = sections(contents)
+    heading = _heading(contents)
+    numbers = json.dumps(page_numbers(made, heading, contents.command), allow_nan=False)
+    page = render(made, heading, long_names(contents))
+    return {PAGE_NAME: text_writer(page), NUMBERS_NAME: text_writer(numbers)}
 
 
 def write_page(contents: ReportContents, folder: Path) -> list[Path]:
@@ -44,25 +55,36 @@ def write_page(contents: ReportContents, folder: Path) -> list[Path]:
     Raises:
         UserError: the folder cannot be written.
     """
-    made = sections(contents)
-    heading = _heading(contents)
-    numbers = json.dumps(page_numbers(made, heading, contents.command), allow_nan=False)
-    writers = {PAGE_NAME: text_writer(render(made, heading)), NUMBERS_NAME: text_writer(numbers)}
-    return write_folder(folder, writers, "writing the page")
+    return write_folder(folder, page_writers(contents), "writing the page")
 
 
-def render(made: Sequence[Section], heading: str) -> str:
-    """The page as HTML that any UTF-8 file can hold."""
+def render(made: Sequence[Section], heading: str, names: dict[str, str] | None = None) -> str:
+    """The page as HTML that any UTF-8 file can hold.
+
+    Args:
+        names: long names and what is shown for them; a row's heading has the full one as title.
+    """
+    names = names or {}
+    shortened = shortener(names)
+    drawn = shortener(names, lambda name: xml_escape(visible(name)))
     environment = Environment(
         loader=FileSystemLoader(resource("templates/report")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        finalize=_shown_by(shortened),
     )
-    environment.filters |= {"sort_key": _sort_key, "numeric_classes": _numeric_classes}
-    environment.globals |= {"csv_address": csv_address, "svg_address": svg_address}
+    environment.filters |= {
+        "sort_key": _sort_key,
+        "numeric_classes": _numeric_classes,
+        "in_full": lambda text: escape(visible(text)),
+        "drawn": lambda svg: Markup(drawn(svg)),  # noqa: S704, our own
+    }
+    environment.globals |= {
+        "csv_address": lambda table: csv_address(table, shortened),
+        "svg_address": lambda svg: svg_address(drawn(svg)),
+    }
     script = _source("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     colours = (
@@ -76,16 +98,20 @@ def render(made: Sequence[Section], heading: str) -> str:
         policy=POLICY.format(script=digest),
         style=Markup(colours + _source("style.css")),  # noqa: S704, both are our own
         script=Markup(script),  # noqa: S704, our own
-        markup=Markup,
+        names=names,
     )
 
 
-def csv_address(table: Table) -> str:
-    """The table's raw values as a `data:` address, so that saving them needs no script."""
+def csv_address(table: Table, shortened: Callable[[str], str] = str) -> str:
+    """The table's raw values as a `data:` address, so that saving them needs no script.
+
+    Args:
+        shortened: applied to text.
+    """
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow([visible(column.name) for column in table.columns])
-    writer.writerows([_csv_value(cell.value) for cell in row] for row in table.rows)
+    writer.writerows([shortened(_csv_value(cell.value)) for cell in row] for row in table.rows)
     return "data:text/csv;charset=utf-8," + quote(written.getvalue(), safe=_PLAIN_IN_ADDRESS)
 
 
@@ -106,9 +132,18 @@ def _sort_key(cell: Cell) -> str:
     """What the script sorts by, "" where it can read it from the text."""
     if cell.sort is None or isinstance(cell.sort, str):
         return cell.sort or ""
-    if math.isnan(cell.sort) or _TELLS_ITS_NUMBER.fullmatch(cell.text):
+    if math.isnan(cell.sort) or _tells(cell.text, cell.sort):
         return ""
     return f"{cell.sort:.6g}"
+
+
+def _tells(text: str, number: float) -> bool:
+    """Whether the text begins with the number, rounded."""
+    found = _TELLS_ITS_NUMBER.fullmatch(text)
+    if found is None:
+        return False
+    shown = float(found[1].replace("\u2212", "-").replace(",", ""))
+    return abs(shown - number) <= 0.501 * 10 ** -len(found[2] or "")
 
 
 def _numeric_classes(columns: Sequence[Column]) -> str:
@@ -116,24 +151,34 @@ def _numeric_classes(columns: Sequence[Column]) -> str:
     return " ".join(f"n{place}" for place, column in enumerate(columns, 1) if column.numeric)
 
 
-def _shown(value: object) -> object:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+def _shown_by(shortened: Callable[[str], str]) -> Callable[[object], object]:
+    """What the template does to every value that is no markup."""
+    return lambda value: (
+        visible(shortened(value))
+        if isinstance(value, str) and not isinstance(value, Markup)
+        else value
+    )
 
 
 def _heading(contents: ReportContents) -> str:
     """What was asked, in one line."""
-    claims = contents.claims
-    if not claims:
+    asked = contents.claims or [row for row in contents.rows if row.primary]
+    if not asked:
         return "no effects"
-    n_models = len({claim.label for claim in claims})
-    most = max(claim.n_questions for claim in claims)
+    models = list(dict.fromkeys(item.model for item in asked))
+    labels = list(dict.fromkeys(item.label for item in asked))
+    named = labels if len(labels) == 1 else models
+    settings = f" under {len(labels)} settings" if len(labels) > len(models) == 1 else ""
+    # An effect row on single subtasks tells nothing of all that an arm was asked.
+    sizes = sorted({claim.n_questions for claim in contents.claims})
+    range_told = "–".join(count(n) for n in dict.fromkeys((sizes[0], sizes[-1]))) if sizes else ""
     parts = [
-        claims[0].label if n_models == 1 else f"{n_models} models",
-        ", ".join(dict.fromkeys(claim.benchmark for claim in claims)),
-        ", ".join(dict.fromkeys(claim.family for claim in claims)),
-        f"{count(most)} question{'s' if most != 1 else ''} per arm",
+        f"{named[0]}{settings}" if len(named) == 1 else f"{len(models)} models",
+        ", ".join(dict.fromkeys(item.benchmark for item in asked)),
+        ", ".join(dict.fromkeys(item.family for item in asked)),
+        f"{range_told} question{'s' if sizes != [1] else ''} per arm" if sizes else "",
     ]
-    return " · ".join(parts)
+    return " · ".join(part for part in parts if part)
 
 
 def _source(name: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+SLUG_CHARS = 80
+
 # Newline and tab stay. Beside control characters: halves of surrogate pairs, which no UTF-8 file
 # can hold, and marks that reorder or hide text (bidirectional controls, zero-width characters but
 # the joiner that emoji need).
@@ -34,12 +36,12 @@ def shortened(text: str, most: int) -> str:
 
 
 def slug(text: str) -> str:
-    """The text as an anchor: small letters, digits, hyphens.
+    """The text as an anchor: small letters, digits, hyphens; the beginning of a long one.
 
     >>> slug("Qwen/Qwen3-8B: bbh")
     'qwen-qwen3-8b-bbh'
     """
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+    return re.sub(r"[^a-z0-9]+", "-", text[:SLUG_CHARS].lower()).strip("-") or "x"
 
 
 def _sign(match: re.Match[str]) -> str:

@@ -76,6 +76,11 @@ class Scope:
         self.subtask = group.subtask if number is None else group.members[number].subtask
         self.n_subtasks = len(group.members) if number is None else 1
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether every score of the group is right or wrong."""
+        return self._singles.is_binary
+
     def single(self, i: int) -> Comparison:
         """One arm's comparisons."""
         return self._singles.comparison(i, self._number)
@@ -118,7 +123,7 @@ class _Singles:
         scores = group.scores
         n_arms = scores.shape[1]
         known = scores[~np.isnan(scores)]
-        self._binary = bool(np.isin(known, (0, 1)).all())
+        self.is_binary = bool(np.isin(known, (0, 1)).all())
         self._nearest = [0 if j is None else j for j in group.nearest_neutral]
         check = group.self_check
         self._bases = {
@@ -127,7 +132,7 @@ class _Singles:
             "self_check": [0 if check is None else check] * n_arms,
         }
         self._made: dict[str, tuple[Gains, Gains]] = {}
-        if self._binary:
+        if self.is_binary:
             for name, base in self._bases.items():
                 self._made[name] = self._gains(scores, scores[:, base])
             if group.head.primary and group.unparsed.any():

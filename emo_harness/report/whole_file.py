@@ -13,7 +13,7 @@ Writer = Callable[[Path], object]
 
 
 def write_folder(folder: Path, writers: Mapping[str, Writer], doing: str) -> list[Path]:
-    """Write files by name into `folder`, made if missing.
+    """Write files by name into `folder`, made if missing; if one cannot be made, none appears.
 
     Args:
         doing: what is written, for the message: "writing the page".
@@ -23,7 +23,7 @@ def write_folder(folder: Path, writers: Mapping[str, Writer], doing: str) -> lis
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [write_whole(folder / name, write) for name, write in writers.items()]
+        return _write_all({folder / name: write for name, write in writers.items()})
     except OSError as error:
         raise UserError(
             f"{doing} to {folder}",
@@ -40,13 +40,21 @@ def text_writer(text: str) -> Writer:
 
 def write_whole(path: Path, write: Writer) -> Path:
     """Write beside the target and rename, so that a half-written file never shows."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
-    partial = Path(name)
+    return _write_all({path: write})[0]
+
+
+def _write_all(writers: Mapping[Path, Writer]) -> list[Path]:
+    partials: dict[Path, Path] = {}
     try:
-        write(partial)
-        partial.chmod(0o644)
-        partial.replace(path)
+        for path, write in writers.items():
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+            os.close(handle)
+            partials[path] = Path(name)
+            write(partials[path])
+            partials[path].chmod(0o644)
+        for path, partial in partials.items():
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
-    return path
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+    return list(writers)

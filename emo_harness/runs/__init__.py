@@ -5,9 +5,11 @@ or in a subfolder per model. Sample files are read line by line, never held whol
 """
 
 from emo_harness.runs.answers import Answer, read_answers
-from emo_harness.runs.arm_scores import ArmScores, SampleLine
+from emo_harness.runs.arm_scores import ArmScores, SampleLine, occurrences
 from emo_harness.runs.facts import QuestionSource, RunFacts
-from emo_harness.runs.results import RECORD_SCHEMA, RunArm, RunTask, find_tasks
+from emo_harness.runs.merge import united_arms
+from emo_harness.runs.record import RECORD_SCHEMA, RunArm
+from emo_harness.runs.results import RunTask, find_tasks
 from emo_harness.runs.run_reader import RunsRead, read_runs, read_scores
 
 __all__ = [
@@ -21,7 +23,9 @@ __all__ = [
     "RunsRead",
     "SampleLine",
     "find_tasks",
+    "occurrences",
     "read_answers",
     "read_runs",
     "read_scores",
+    "united_arms",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from emo_harness.prompt_tokens import PromptLimit
 from emo_harness.runs.facts import RunFacts
-from emo_harness.runs.results import RunArm, RunTask
+from emo_harness.runs.record import RunArm
+from emo_harness.runs.results import RunTask
 from emo_harness.runs.samples import SamplesReading
 
 
@@ -93,6 +95,19 @@ class ArmScores:
         return len(self.questions) != self.n_available
 
 
+def occurrences(questions: Iterable[str]) -> list[tuple[str, int]]:
+    """(question, how often it came before) of each: equal questions of one run stay apart.
+
+    Single source of what pairs the questions of two runs, so that no two consumers can differ.
+    """
+    seen: dict[str, int] = {}
+    keys = []
+    for question in questions:
+        seen[question] = seen.get(question, -1) + 1
+        keys.append((question, seen[question]))
+    return keys
+
+
 def arm_scores(task: RunTask, reading: SamplesReading, facts: RunFacts) -> list[ArmScores]:
     """One per metric and filter; what does not depend on them is shared, not copied."""
     record = task.record
@@ -100,18 +115,18 @@ def arm_scores(task: RunTask, reading: SamplesReading, facts: RunFacts) -> list[
         ArmScores(
             model=task.model,
             task=task.task,
-            benchmark=record["benchmark"],
-            subtask=record["subtask"] or record["benchmark"],
-            mode=record["mode"],
-            family=record["family"],
-            placement=record["placement"],
+            benchmark=record.benchmark,
+            subtask=record.subtask or record.benchmark,
+            mode=record.mode,
+            family=record.family,
+            placement=record.placement,
             metric=metric,
             filter=filter_name,
-            primary=(metric, filter_name) == (record["metric"], record["filter"]),
+            primary=(metric, filter_name) == (record.metric, record.filter),
             n_available=task.n_available,
             limit=task.limit,
             settings=task.settings,
-            stimuli_sha256=record["stimuli_sha256"],
+            stimuli_sha256=record.stimuli_sha256,
             arms=task.arms,
             questions=reading.questions,
             prompts=reading.prompts,

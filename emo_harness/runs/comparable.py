@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from emo_harness.errors import UserError, quoted
-from emo_harness.runs.arm_scores import ArmScores
+from emo_harness.runs.arm_scores import ArmScores, occurrences
 from emo_harness.runs.results import RunTask
 from emo_harness.runs.settings import PROMPT_SETTINGS
 
+# Hash and run of what each question, by its occurrence, was first seen with.
+_Known = dict[tuple[str, int], tuple[str, ArmScores]]
 _APART = "report them one by one, into folders of their own"
 
 
@@ -22,7 +24,7 @@ def refuse_other_stimuli(tasks: Iterable[RunTask]) -> None:
     for task in tasks:
         for arm in task.arms:
             is_now = (arm.text, arm.kind, arm.placebo)
-            key = (task.record["benchmark"], arm.id)
+            key = (task.record.benchmark, arm.id)
             was, before = known.setdefault(key, (is_now, task))
             if was != is_now:
                 what = (
@@ -31,7 +33,7 @@ def refuse_other_stimuli(tasks: Iterable[RunTask]) -> None:
                     else f"a {was[2] or was[1]} and a {is_now[2] or is_now[1]}"
                 )
                 raise UserError(
-                    f"comparing runs of {task.record['benchmark']}",
+                    f"comparing runs of {task.record.benchmark}",
                     found=f"{what} under the one arm id {arm.id} ({_task(before)}; {_task(task)})",
                     expected="one stimulus under one id in all runs",
                     fix=f"{_APART}, or give the changed stimulus an id of its own",
@@ -41,11 +43,13 @@ def refuse_other_stimuli(tasks: Iterable[RunTask]) -> None:
 def refuse_other_prompts(scores: Iterable[ArmScores]) -> None:
     """Equal questions must have equal targets, and equal prompts where settings are equal.
 
+    A question that occurs twice within a run may be asked with other worked examples each time.
+
     Raises:
         UserError: two runs differ there, so their controls are not the same condition.
     """
-    targets: dict[tuple[str, ...], dict[str, tuple[str, ArmScores]]] = {}
-    prompts: dict[tuple[str, ...], dict[str, tuple[str, ArmScores]]] = {}
+    targets: dict[tuple[str, ...], _Known] = {}
+    prompts: dict[tuple[str, ...], _Known] = {}
     for one in _one_per_samples_file(scores):
         asked = _asked(one)
         shaped = tuple(one.settings.get(name, "") for name in PROMPT_SETTINGS)
@@ -107,10 +111,10 @@ def version_remarks(scores: Iterable[ArmScores]) -> list[str]:
     ]
 
 
-def _refuse_change(
-    one: ArmScores, hashes: Sequence[str], known: dict[str, tuple[str, ArmScores]], what: str
-) -> None:
-    for number, (question, is_now) in enumerate(zip(one.questions, hashes, strict=True)):
+def _refuse_change(one: ArmScores, hashes: Sequence[str], known: _Known, what: str) -> None:
+    for number, (question, is_now) in enumerate(
+        zip(occurrences(one.questions), hashes, strict=True)
+    ):
         was, before = known.setdefault(question, (is_now, one))
         if was != is_now:
             raise UserError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emo_harness.runs.record import Record
 from emo_harness.runs.settings import DEFAULT_SEEDS
 
 _TORCH = re.compile(r"^PyTorch version: (\S+)", re.MULTILINE)
@@ -89,7 +90,7 @@ def header_facts(
     path: Path,
     date: str,
     results: Mapping[str, Any],
-    records: Mapping[str, Mapping[str, Any]],
+    records: Mapping[str, Record],
     settings: Mapping[str, Mapping[str, str]],
 ) -> RunFacts:
     """What the results file alone tells; sizes of its samples are not known yet.
@@ -113,31 +114,32 @@ def header_facts(
         revision=_text(config.get("model_sha") or config.get("model_revision")),
         dtype=_text(config.get("model_dtype") or named.get("dtype")).removeprefix("torch."),
         lm_eval_version=_text(results.get("lm_eval_version")),
-        emo_harness_version=_common(_text(r.get("emo_harness")) for r in records.values()),
+        emo_harness_version=_common(_text(r.emo_harness) for r in records.values()),
         transformers_version=_text(results.get("transformers_version")),
         torch_version=torch.group(1) if torch else "",
         git_hash=_text(results.get("git_hash")),
         seeds={name: config[name] for name in DEFAULT_SEEDS if isinstance(config.get(name), int)},
         settings=_shared(list(settings.values())),
-        command=_common(_text(r.get("command")) for r in records.values()),
+        command=_common(_text(r.command) for r in records.values()),
         evaluation_s=_number(results.get("total_evaluation_time_seconds")),
         prompt_chars=NAN,
         answer_chars=NAN,
         prompt_tokens=NAN,
         answer_tokens=NAN,
-        stimuli_sha256=tuple(dict.fromkeys(str(r["stimuli_sha256"]) for r in records.values())),
-        sources=tuple(_source(task, record["source"]) for task, record in records.items()),
+        stimuli_sha256=tuple(dict.fromkeys(r.stimuli_sha256 for r in records.values())),
+        sources=tuple(_source(task, record) for task, record in records.items()),
         chat_template_sha=_text(results.get("chat_template_sha")),
         tasks=tuple(records),
         task_hashes={task: str(hashes[task]) for task in records if task in hashes},
         n_questions=sum(c.get("effective", 0) for c in counts),
-        n_dropped=sum(int(r.get("n_dropped") or 0) for r in records.values()),
+        n_dropped=sum(r.n_dropped for r in records.values()),
         limited=any(c.get("effective") != c.get("original") for c in counts),
     )
 
 
-def _source(task: str, raw: Mapping[str, Any]) -> QuestionSource:
-    return QuestionSource(task, str(raw["kind"]), str(raw["place"]), _text(raw.get("sha256")))
+def _source(task: str, record: Record) -> QuestionSource:
+    source = record.source
+    return QuestionSource(task, source.kind, source.place, _text(source.sha256))
 
 
 def _shared(settings: list[Mapping[str, str]]) -> dict[str, str]:

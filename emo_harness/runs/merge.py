@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_harness.errors import UserError, quoted
-from emo_harness.runs.arm_scores import ArmScores, SampleLine
+from emo_harness.runs.arm_scores import ArmScores, SampleLine, occurrences
 from emo_harness.runs.comparable import refuse_other_data
-from emo_harness.runs.results import RunArm
+from emo_harness.runs.record import RunArm
 
 _KIND_ORDER = {"control": 0, "placebo": 1, "stimulus": 2}
 SAME = 1e-9
@@ -71,12 +71,12 @@ class _Told:
 def _merged(group: Sequence[ArmScores]) -> tuple[ArmScores, int]:
     """The union of runs, oldest first, and how many cells several of them had."""
     newest = group[-1]
-    arms = _united_arms(group)
+    arms = united_arms(group)
     column_of = {arm.id: i for i, arm in enumerate(arms)}
     rows: dict[tuple[str, int], int] = {}
     places: list[tuple[ArmScores, NDArray[np.intp], NDArray[np.intp]]] = []
     for one in group:
-        row_numbers = [rows.setdefault(key, len(rows)) for key in _occurrences(one.questions)]
+        row_numbers = [rows.setdefault(key, len(rows)) for key in occurrences(one.questions)]
         column_numbers = [column_of[arm.id] for arm in one.arms]
         places.append((one, np.array(row_numbers), np.array(column_numbers)))
     shape = (len(rows), len(arms))
@@ -139,18 +139,8 @@ def _merged(group: Sequence[ArmScores]) -> tuple[ArmScores, int]:
     )
 
 
-def _occurrences(questions: Iterable[str]) -> list[tuple[str, int]]:
-    """(question, how often it came before): equal questions of one run stay apart."""
-    seen: dict[str, int] = {}
-    keys = []
-    for question in questions:
-        seen[question] = seen.get(question, -1) + 1
-        keys.append((question, seen[question]))
-    return keys
-
-
-def _united_arms(group: Sequence[ArmScores]) -> tuple[RunArm, ...]:
-    """Control, placebos, stimuli, each as first seen."""
+def united_arms(group: Sequence[ArmScores]) -> tuple[RunArm, ...]:
+    """The arms of all runs: control, placebos, stimuli, each in the order of its first run."""
     seen = {arm.id: arm for one in reversed(group) for arm in one.arms}
     order = {arm.id: None for one in group for arm in one.arms}
     return tuple(sorted((seen[i] for i in order), key=lambda arm: _KIND_ORDER.get(arm.kind, 3)))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_harness.errors import UserError
+from emo_harness.runs.sample_lines import out_of_range
 
 if TYPE_CHECKING:
     from emo_harness.runs.results import RunTask
@@ -142,6 +143,10 @@ class RepeatScores:
                     fix="its filters or metrics have changed; report with lm-eval "
                     f"{self._made_by or 'of the version that made the run'}",
                 )
+            row[~np.isfinite(row)] = np.nan
+            odd = row[(row < 0) | (row > 1)]
+            if odd.size:
+                raise out_of_range(odd[0], arm_id, question.where)
         return scores
 
 
@@ -196,14 +201,14 @@ def _chains(task: RunTask) -> dict[str, Any]:
 
 
 def _upstream_filters(task: RunTask) -> list[dict[str, Any]] | None:
-    upstream = task.record.get("upstream")
+    upstream = task.record.upstream
     if not upstream:
         return None
     import lm_eval.tasks
     from lm_eval.tasks._yaml_loader import load_yaml
 
     tasks = Path(lm_eval.tasks.__file__).parent
-    path = (tasks / str(upstream)).resolve()
+    path = (tasks / upstream).resolve()
     if not path.is_relative_to(tasks.resolve()) or not path.is_file():
         return None
     filters = load_yaml(path, resolve_func=True).get("filter_list")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,47 +11,12 @@ from typing import Any
 from emo_harness.errors import UserError, quoted
 from emo_harness.prompt_tokens import PromptLimit
 from emo_harness.runs.facts import RunFacts, header_facts
-from emo_harness.runs.settings import METADATA_KEY, settings_of
+from emo_harness.runs.header import read_header, read_results
+from emo_harness.runs.record import METADATA_KEY, Record, RunArm, read_record
+from emo_harness.runs.settings import settings_of
 
-RECORD_SCHEMA = 1
-_RECORD_KEYS = (
-    "benchmark",
-    "subtask",
-    "mode",
-    "family",
-    "metric",
-    "filter",
-    "placement",
-    "stimuli_sha256",
-    "source",
-    "arms",
-)
 _DATE = re.compile(r"_(\d{4}-\d\d-\d\dT[\d.-]+\w?)\.json$")
 _SAMPLES = re.compile(r"^samples_.+_(\d{4}-\d\d-\d\dT[\d.-]+\w?)\.jsonl$")
-
-
-@dataclass(frozen=True)
-class RunArm:
-    """One arm as the run recorded it.
-
-    Attributes:
-        id: arm id; "control" is the untouched prompt.
-        kind: `control`, `placebo` or `stimulus`.
-        family: the stimulus's family, "control" for control.
-        placebo: kind of placebo, None for the others.
-        text: the stimulus, "" for control.
-        theory, emotion, arousal_rank, demand: the stimulus's tags, None where unknown.
-    """
-
-    id: str
-    kind: str
-    family: str
-    placebo: str | None
-    text: str
-    theory: str | None = None
-    emotion: str | None = None
-    arousal_rank: int | None = None
-    demand: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +37,7 @@ class RunTask:
     task: str
     date: str
     config: dict[str, Any] = field(repr=False)
-    record: dict[str, Any] = field(repr=False)
+    record: Record = field(repr=False)
     n_questions: int
     n_available: int
     settings: dict[str, str]
@@ -82,7 +46,7 @@ class RunTask:
 
     @property
     def arms(self) -> tuple[RunArm, ...]:
-        return tuple(_arm(raw) for raw in self.record["arms"])
+        return self.record.run_arms
 
     @property
     def limited(self) -> bool:
@@ -153,26 +117,26 @@ def _refuse_samples_alone(folder: Path, results: Iterable[Path]) -> None:
 
 def _tasks_of_file(path: Path) -> tuple[list[RunTask], list[str]]:
     """Our tasks in one results file, and the names of the others."""
-    results = _read_results(path)
+    results = read_results(path)
     match = _DATE.search(path.name)
     date = match.group(1) if match else ""
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, Record] = {}
     foreign: list[str] = []
     for task, config in results["configs"].items():
         metadata = config.get("metadata") if isinstance(config, dict) else None
         record = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
         if isinstance(record, dict) and "arms" in record:
-            records[task] = _checked(record, task, path)
+            records[task] = read_record(record, task, path)
         else:
             foreign.append(task)
     if not records:
         return [], foreign
-    settings = {task: settings_of(results, task) for task in records}
+    header = read_header(results, records, path)
+    settings = {task: settings_of(results, task, record) for task, record in records.items()}
     facts = header_facts(path, date, results, records, settings)
-    limit = PromptLimit.of_run(results.get("config", {}), results.get("max_length"))
+    limit = PromptLimit.of_run(header.config, results.get("max_length"))
     tasks = []
     for task, record in records.items():
-        counts = results.get("n-samples", {}).get(task, {})
         tasks.append(
             RunTask(
                 model=facts.model,
@@ -182,34 +146,14 @@ def _tasks_of_file(path: Path) -> tuple[list[RunTask], list[str]]:
                 date=date,
                 config=results["configs"][task],
                 record=record,
-                n_questions=counts.get("effective", 0),
-                n_available=counts.get("original", 0),
+                n_questions=header.n_samples[task].effective,
+                n_available=header.n_samples[task].original,
                 settings=settings[task],
                 limit=limit,
                 facts=facts,
             )
         )
     return tasks, foreign
-
-
-def _checked(record: dict[str, Any], task: str, path: Path) -> dict[str, Any]:
-    missing = [key for key in _RECORD_KEYS if key not in record]
-    odd = record.get("schema") != RECORD_SCHEMA
-    if missing or odd or not _has_arms(record["arms"]):
-        raise UserError(
-            f"reading what {task} recorded in {path.name}",
-            found=f"no {quoted(missing)}" if missing else f"schema {record.get('schema')!r}",
-            expected=f"a record of schema {RECORD_SCHEMA}",
-            fix="report with the version of emo-harness that made the run "
-            f"({record.get('emo_harness', 'unknown')})",
-        )
-    return record
-
-
-def _has_arms(arms: object) -> bool:
-    return isinstance(arms, list) and all(
-        isinstance(a, dict) and "id" in a and "kind" in a for a in arms
-    )
 
 
 def _samples_file(path: Path, task: str, date: str) -> Path:
@@ -222,32 +166,3 @@ def _samples_file(path: Path, task: str, date: str) -> Path:
             fix="run lm_eval with --log_samples",
         )
     return samples
-
-
-def _read_results(path: Path) -> dict[str, Any]:
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(results.get("configs"), dict):
-            raise ValueError("no `configs`")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"reading the results {path}",
-            found=f"{error}",
-            expected="the JSON file that lm_eval writes",
-            fix="remove the file or run again",
-        ) from error
-    return results
-
-
-def _arm(raw: Mapping[str, Any]) -> RunArm:
-    return RunArm(
-        id=raw["id"],
-        kind=raw["kind"],
-        family=raw.get("family", raw["kind"]),
-        placebo=raw.get("placebo"),
-        text=raw.get("text", ""),
-        theory=raw.get("theory"),
-        emotion=raw.get("emotion"),
-        arousal_rank=raw.get("arousal_rank"),
-        demand=raw.get("demand"),
-    )

@@ -153,3 +153,14 @@ class LineReader:
             expected="one JSON object per line",
             fix=_AGAIN,
         )
+
+
+def out_of_range(score: float, arm_id: str, where: str) -> UserError:
+    """What is said of a score that no share of right answers can be."""
+    return UserError(
+        where,
+        found=f"the score {score:g} under {arm_id}",
+        expected="scores from 0 to 1, or null where there is none",
+        fix="the samples were changed, or the task's metric is none of right and wrong; run a task "
+        "of ours again",
+    )

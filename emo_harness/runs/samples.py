@@ -16,7 +16,7 @@ from emo_harness.prompt_tokens import PromptTokens
 from emo_harness.runs.refusals import is_refusal
 from emo_harness.runs.repeats import RepeatScores
 from emo_harness.runs.results import RunTask
-from emo_harness.runs.sample_lines import LineReader
+from emo_harness.runs.sample_lines import LineReader, out_of_range
 
 NAN = float("nan")
 # So many questions' prompts and answers are counted in tokens, to tell about how many all have.
@@ -67,12 +67,11 @@ def read_samples(task: RunTask, count_tokens: bool = True) -> SamplesReading:
         count_tokens: look for truncated prompts where the run's tokenizer is at hand.
 
     Raises:
-        UserError: a broken line, lines missing or doubled, an arm without any score, or samples
-            without scores.
+        UserError: a broken or odd line, lines missing or doubled, or an arm without any score.
     """
     tokens = PromptTokens.for_limit(task.limit) if count_tokens else None
     arm_ids = [arm.id for arm in task.arms]
-    repeats = int(task.config.get("repeats") or 1)
+    repeats = task.config.get("repeats", 1)
     generated = task.config.get("output_type", "generate_until") == "generate_until"
     answers = _Answers(arm_ids, generated, tokens)
     again = RepeatScores(task) if repeats > 1 and generated else None
@@ -162,6 +161,9 @@ class _Slot:
         self.targets.append(sample.target_hash)
         self.offsets.append(offset)
         scores = [_known(by_arm.get(arm_id)) for arm_id in self._arm_ids]
+        for arm_id, score in zip(self._arm_ids, scores, strict=True):
+            if score < 0 or score > 1:
+                raise out_of_range(score, arm_id, where)
         self._scores.extend(scores)
         self._unparsed.extend(
             [

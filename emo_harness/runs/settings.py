@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from emo_harness.command_line import HIDDEN, is_secret
+from emo_harness.runs.record import Record
 
-METADATA_KEY = "emo"
 # lm-eval's own; only another seed tells runs apart.
 DEFAULT_SEEDS = {"random_seed": 0, "numpy_seed": 1234, "torch_seed": 1234, "fewshot_seed": 1234}
 # What shapes the prompt of control; equal values must give equal prompts.
@@ -21,7 +21,7 @@ PROMPT_SETTINGS = (
 )
 
 
-def settings_of(results: Mapping[str, Any], task: str) -> dict[str, str]:
+def settings_of(results: Mapping[str, Any], task: str, record: Record) -> dict[str, str]:
     """A task's settings by name, as text, from lm-eval's results; unknown ones are left out.
 
     Numbers are written one way (0, 0.0 and "0" are "0"), so that equal settings are equal text.
@@ -41,7 +41,7 @@ def settings_of(results: Mapping[str, Any], task: str) -> dict[str, str]:
         "system_instruction": results.get("system_instruction"),
         "chat_template": _chat_template(results),
         "fewshot_as_multiturn": results.get("fewshot_as_multiturn"),
-        "questions": questions_from(declared["metadata"][METADATA_KEY]),
+        "questions": questions_from(record),
         **{k: config[k] for k, usual in DEFAULT_SEEDS.items() if config.get(k, usual) != usual},
     }
     return {
@@ -51,11 +51,11 @@ def settings_of(results: Mapping[str, Any], task: str) -> dict[str, str]:
     }
 
 
-def questions_from(record: Mapping[str, Any]) -> str:
+def questions_from(record: Record) -> str:
     """The kind of source; of generated questions the seed, since they are others for each."""
-    source = record["source"]
-    seed = str(source["place"]).split(",")[0]
-    return f"generated, {seed}" if source["kind"] == "generated" else str(source["kind"])
+    source = record.source
+    seed = source.place.split(",")[0]
+    return f"generated, {seed}" if source.kind == "generated" else source.kind
 
 
 def _mapping(value: object, name: str) -> dict[str, Any]:

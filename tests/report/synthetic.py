@@ -96,6 +96,9 @@ def _flip(number: int, model: SyntheticModel) -> Flip:
         parsed_arm=parsed[1],
         target=right,
         shortened=False,
+        score_control=0.0 if fixed else 1.0,
+        score_arm=1.0 if fixed else 0.0,
+        n_repeats=1,
     )
 
 

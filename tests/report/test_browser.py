@@ -89,7 +89,7 @@ def column(page: Any, table: str, name: str) -> list[str]:
 
 
 def number(text: str) -> float:
-    return float(text.replace("\u2212", "-").replace(",", "").split("\u00a0")[0])
+    return float(text.replace("\u2212", "-").replace(",", "").split()[0])
 
 
 def sorting_button(page: Any, table: str, name: str) -> Any:

@@ -9,7 +9,8 @@ from emo_harness.effects import holm, paired_gain, two_way_gain
 from emo_harness.report.ablation import ablations
 from emo_harness.report.claims import FamilyClaim, family_claims
 from emo_harness.report.groups import groups_of
-from emo_harness.report.leaderboard import leaderboard, tied_groups
+from emo_harness.report.leaderboard import leaderboard, tied_runs
+from emo_harness.report.repeated import repeated_remarks
 from emo_harness.runs import ArmScores
 from tests.report.made_scores import arm, made_scores, one_group
 
@@ -102,10 +103,77 @@ def test_models_that_cannot_be_told_apart_share_places_and_a_letter() -> None:
     assert board(runs[0]) == [("a", 1, 1, "a")]
 
 
-def test_tied_groups_are_the_largest_sets_without_a_pair_apart() -> None:
-    assert tied_groups(4, []) == [{0, 1, 2, 3}]
-    assert tied_groups(4, [(0, 3)]) == [{0, 1, 2}, {1, 2, 3}]
-    assert tied_groups(3, [(0, 1), (0, 2), (1, 2)]) == [{0}, {1}, {2}]
+def test_letters_are_runs_of_neighbours_none_of_which_are_apart() -> None:
+    assert tied_runs(4, []) == [range(0, 4)]
+    assert tied_runs(4, [(0, 3)]) == [range(0, 3), range(1, 4)]
+    assert tied_runs(3, [(0, 1), (0, 2), (1, 2)]) == [range(0, 1), range(1, 2), range(2, 3)]
+    many = tied_runs(60, [(i, j) for i in range(60) for j in range(i + 3, 60)])
+    assert many == [range(i, i + 3) for i in range(58)]
+
+
+def test_only_models_asked_alike_are_ranked_against_each_other() -> None:
+    whole = [flips(200, 0.3, 1, model="a", subtask=s) for s in ("navigate", "snarks")]
+    part = [flips(200, 0.0, k, model=f"b{k}", subtask="snarks") for k in (2, 3)]
+    groups = groups_of([*whole, *part])
+    rows = {r.claim.model: r for r in leaderboard(groups, family_claims(groups))}
+    assert (rows["a"].rank_low, rows["a"].rank_high, rows["a"].n_models) == (1, 1, 1)
+    assert {(rows[m].rank_low, rows[m].rank_high, rows[m].n_models) for m in ("b2", "b3")} == {
+        (1, 2, 2)
+    }
+
+
+def test_an_unknown_gain_has_no_place_and_disturbs_no_other() -> None:
+    unknown = made_scores(
+        {"control": np.ones(90), "neutral-5": np.ones(90)}
+        | {f"ea{j}": np.where(np.arange(90) % 4 == j, np.nan, 1.0) for j in range(4)},
+        model="u",
+    )
+    groups = groups_of([unknown, flips(90, 0.0, 1, model="a"), flips(90, 0.6, 2, model="b")])
+    rows = leaderboard(groups, family_claims(groups))
+    assert [(r.claim.model, r.rank_low, r.rank_high) for r in rows] == [
+        ("a", 1, 1),
+        ("b", 2, 2),
+        ("u", None, None),
+    ]
+    assert rows[2].claim.verdict == "unknown" and rows[2].tied == ""
+
+
+def test_subtasks_asked_under_other_stimuli_are_one_group_with_what_is_missing() -> None:
+    one = flips(60, 0.1, 1, n_stimuli=1, subtask="navigate")
+    two = flips(60, 0.1, 2, n_stimuli=2, subtask="snarks")
+    (group,) = groups_of([one, two])
+    (claim,) = family_claims([group])
+    assert (claim.n_questions, claim.n_lost, claim.n_stimuli) == (60, 60, 2)
+    assert np.isnan(group.scores[:60, group.families["attack"][1]]).all()
+
+
+def test_what_changes_with_temperature_does_not_hide_a_run() -> None:
+    def at(temperature: str, sampled: str, seed: int) -> ArmScores:
+        settings = {"temperature": temperature, "do_sample": sampled}
+        return flips(100, 0.1, seed, settings=settings)
+
+    runs = [at("0.7", "True", 1), at("0.7", "False", 2), at("1", "True", 3), at("1", "False", 4)]
+    rows = ablations(family_claims(groups_of(runs)))
+    assert [(r.series, r.value) for r in rows] == [
+        ("org/m · do_sample=True", "0.7"),
+        ("org/m · do_sample=True", "1"),
+        ("org/m · do_sample=False", "0.7"),
+        ("org/m · do_sample=False", "1"),
+    ]
+    repeated = flips(100, 0.1, 5, settings={"temperature": "1", "repeats": "5"})
+    greedy = flips(100, 0.1, 6, settings={"temperature": "0"})
+    assert len(ablations(family_claims(groups_of([greedy, repeated])))) == 2
+
+
+def test_the_same_answers_twice_are_told() -> None:
+    once = flips(50, 0.1, 1, settings={"random_seed": "1"})
+    again = flips(50, 0.1, 1, settings={"random_seed": "2"})
+    (told,) = repeated_remarks(groups_of([once, again]))
+    assert "one experiment" in told
+    as_all = flips(50, 0.1, 1, settings={"random_seed": "1"}, family="all")
+    (told,) = repeated_remarks(groups_of([once, as_all]))
+    assert "two boards" in told
+    assert repeated_remarks(groups_of([once, flips(50, 0.1, 2, model="b")])) == []
 
 
 def series(claims: list[FamilyClaim]) -> list[tuple[str, str, str]]:

@@ -56,3 +56,12 @@ def test_a_touched_missing_or_broken_report_is_made_anew(
     else:
         (out / STAMP).write_text(stamp)
     assert made_before(out, digest) is None
+
+
+def test_runs_in_the_reports_own_folder_count_as_sources(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("{}")
+    digest = digest_of([tmp_path], 1.0, tmp_path)
+    (tmp_path / "report.html").write_text("the report itself")
+    assert digest_of([tmp_path], 1.0, tmp_path) == digest
+    (tmp_path / "more.json").write_text("{}")
+    assert digest_of([tmp_path], 1.0, tmp_path) != digest

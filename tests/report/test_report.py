@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.report import EffectRow, Report, build, markdown, write_exports
+from emo_harness.report import EffectRow, Report, build, markdown, write_report
 from emo_harness.report.effect_text import reported_tables
 from emo_harness.runs import read_runs
 from tests.conftest import answers_mini, build_task, write_run
@@ -60,8 +60,10 @@ def test_each_stimulus_is_held_against_the_neutral_placebo_nearest_in_length(
 def test_files_hold_every_row_and_appear_whole(mini_run: Path, tmp_path: Path) -> None:
     made = report_of(mini_run)
     rows = made.contents.rows
-    files = write_exports(made, tmp_path / "new" / "report")
+    files = write_report(made, tmp_path / "new" / "report")
     assert [f.name for f in files] == [
+        "report.html",
+        "report.json",
         "effects.csv",
         "effects.parquet",
         "effects.md",
@@ -71,17 +73,17 @@ def test_files_hold_every_row_and_appear_whole(mini_run: Path, tmp_path: Path) -
         "flips.parquet",
     ]
     assert sorted(p.name for p in files[0].parent.iterdir()) == sorted(f.name for f in files)
-    csv, parquet = pd.read_csv(files[0]), pd.read_parquet(files[1])
+    csv, parquet = pd.read_csv(files[2]), pd.read_parquet(files[3])
     assert len(csv) == len(parquet) == len(rows)
     assert list(csv.columns) == list(parquet.columns) == list(EffectRow.__dataclass_fields__)
-    assert "| ea01 | 6 | 100.0 | 0.0 | -100.0" in files[2].read_text()
+    assert "| ea01 | 6 | 100.0 | 0.0 | -100.0" in files[4].read_text()
 
 
 def test_an_unwritable_folder_is_told(mini_run: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(UserError, match="writing the report"):
-        write_exports(report_of(mini_run), blocked)
+        write_report(report_of(mini_run), blocked)
 
 
 def test_hostile_text_cannot_break_a_markdown_table(tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ def test_flips_are_read_back_with_prompts_and_answers(mini_run: Path) -> None:
 def test_leaderboards_escape_what_markdown_and_latex_would_read(tmp_path: Path) -> None:
     task = build_task("emo_bbh_mini_attack_navigate", stimuli="A & B", placebos=1)
     made = report_of(write_run(tmp_path, [task], answers_mini, gen_kwargs={"until": ["|&_%"]}))
-    write_exports(made, tmp_path / "out")
+    write_report(made, tmp_path / "out")
     tex = (tmp_path / "out" / "leaderboard.tex").read_text()
     assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == 1
     body = [line for line in tex.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.runs import ArmScores, RunsRead, read_runs
-from tests.runs.made_runs import ARMS, made_run, without_arm
+from emo_harness.runs import ArmScores, RunsRead, occurrences, read_runs
+from tests.runs.made_runs import ARMS, made_run, sha256, without_arm
 
 LATER = "2026-01-02T00-00-00.000000"
 
@@ -90,6 +91,43 @@ def test_a_question_that_a_benchmark_has_twice_stays_two(tmp_path: Path) -> None
     (one,) = primary(read(tmp_path))
     assert len(one.questions) == 3 and len(set(one.questions)) == 2
     assert np.isfinite(one.scores).all()
+
+
+def drawn_anew(folder: Path, examples: tuple[str, str], **other: Any) -> Path:
+    """A run that was asked "a", "b" and "a" again, each "a" after other worked examples."""
+    made_run(folder, questions=("a", "b", "a"), **other)
+    (samples,) = folder.glob("samples_*")
+    lines = [json.loads(line) for line in samples.read_text().splitlines()]
+    for line in lines:
+        if line["doc_id"] != 1:
+            line["prompt_hash"] = sha256(examples[line["doc_id"] // 2])
+    samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_a_question_asked_twice_may_have_other_worked_examples_each_time(tmp_path: Path) -> None:
+    drawn_anew(tmp_path / "a", ("first", "second"))
+    drawn_anew(tmp_path / "b", ("first", "second"), **OTHER_MODEL)
+    assert [one.prompts[0] != one.prompts[2] for one in primary(read(tmp_path))] == [True, True]
+
+
+@pytest.mark.parametrize("examples", [("first", "other"), ("second", "first")])
+def test_every_occurrence_of_a_question_must_be_asked_alike_in_all_runs(
+    tmp_path: Path, examples: tuple[str, str]
+) -> None:
+    drawn_anew(tmp_path / "a", ("first", "second"))
+    drawn_anew(tmp_path / "b", examples, **OTHER_MODEL)
+    with pytest.raises(UserError, match="another control prompt"):
+        read(tmp_path)
+
+
+def test_occurrences_are_all_different_and_in_order() -> None:
+    questions = ["a", "b", "a", "a", "b"]
+    numbered = occurrences(questions)
+    assert [question for question, _ in numbered] == questions
+    assert len(set(numbered)) == len(questions)
+    assert [n for question, n in numbered if question == "a"] == [0, 1, 2]
+    assert occurrences([]) == []
 
 
 def test_runs_that_disagree_are_refused_with_their_names(tmp_path: Path) -> None:

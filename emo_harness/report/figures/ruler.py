@@ -25,7 +25,7 @@ QUANTILES = 1.959964 + 0.841621
 
 @dataclass(frozen=True)
 class RulerPoint:
-    """A row of this report: `series` numbers its model; `whole` is False for a single subtask."""
+    """A row of this report: `series` numbers its model and board; `whole`: not a single subtask."""
 
     series: int
     n: int

@@ -53,7 +53,8 @@ def subtask_scatter(panels: Sequence[SubtaskPanel], name: str, title: str, alt: 
         plot.grid(True, color=ink("band"), linewidth=0.8)
         plot.set_axisbelow(True)
         plot.plot([0, 100], [0, 100], color=ink("quiet"), linewidth=1)
-        heading = canvas.fitted(panel.label, PANEL_PX)
+        # Bold letters are wider.
+        heading = canvas.fitted(panel.label, 0.88 * PANEL_PX)
         canvas.write(plot, 0, PANEL_PX + 12, heading, weight="bold", own_scale=False)
         plot.set_xlabel("control, % right", color=ink("quiet"), fontsize=canvas.SMALL_PX)
         if column == 0:

@@ -56,8 +56,9 @@ def trait_panels(
     top = key_height(labels, width) + TOP_PX
     figure = canvas.canvas(width, top + PANEL_PX[1] + FOOT_PX)
     series_key(figure, labels)
-    shown = gains_pp if bounds_pp is None else bounds_pp
-    low, high = min(float(np.nanmin(shown)), 0), max(float(np.nanmax(shown)), 0)
+    shown = gains_pp if bounds_pp is None else np.append(gains_pp, bounds_pp)
+    shown = shown[np.isfinite(shown)]
+    low, high = float(shown.min(initial=0)), float(shown.max(initial=0))
     pad = 0.06 * (high - low or 1)
     for number, trait in enumerate(traits):
         left = LEFT_PX + number * (PANEL_PX[0] + GAP_PX)
@@ -78,7 +79,9 @@ def trait_panels(
             plot.set_xlim(-0.6, len(trait.names) - 0.4)
         else:
             plot.xaxis.set_major_locator(MaxNLocator(integer=True))
-        spread = float(np.nanmax(trait.values) - np.nanmin(trait.values)) or 1.0
+        known = trait.values[np.isfinite(trait.values)]
+        spread = float(np.ptp(known)) if known.size else 0.0
+        spread = spread or 1.0
         for s in range(len(labels)):
             x = trait.values[s].astype(float)
             if trait.names:

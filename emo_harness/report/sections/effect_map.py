@@ -33,6 +33,8 @@ COLUMNS = (
     Column("gain pp", numeric=True),
     Column("low", "95% interval", numeric=True),
     Column("high", "95% interval", numeric=True),
+    Column("p", "of no gain, not corrected", numeric=True),
+    Column("p exact", "McNemar's test, where answers are right or wrong", numeric=True),
     Column("q", "Benjamini and Hochberg over the map", numeric=True),
 )
 
@@ -122,7 +124,12 @@ def _ordered(found: _Map, part: int) -> list[str]:
             key = (row.subtask, row.stimulus)[part]
             sums.setdefault(key, []).append(row.gain_pp)
     own = {key[part] for key in found.cells}
-    return sorted(own, key=lambda key: (float(np.nanmean(sums[key])), key))
+
+    def place(key: str) -> tuple[bool, float, str]:
+        known = [value for value in sums[key] if not math.isnan(value)]
+        return (not known, sum(known) / len(known) if known else 0.0, key)
+
+    return sorted(own, key=place)
 
 
 def _cells(row: EffectRow) -> list[Cell]:
@@ -133,5 +140,7 @@ def _cells(row: EffectRow) -> list[Cell]:
         pp_cell(row.gain_pp, tone="strong" if row.q <= ALPHA else ""),
         pp_cell(row.gain_low_pp),
         pp_cell(row.gain_high_pp),
+        probability_cell(row.p),
+        probability_cell(row.p_exact),
         probability_cell(row.q),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ from emo_harness.report.blocks import (
 from emo_harness.report.boards import MODES
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.flips import Flip
-from emo_harness.report.numerals import count
+from emo_harness.report.numerals import UNKNOWN, count
 from emo_harness.report.plain_text import shortened
 
 ORDER = 90
@@ -44,12 +45,24 @@ NUMBERS = (
     "parsed_control",
     "parsed_arm",
     "shortened",
+    "score_control",
+    "score_arm",
+    "n_repeats",
 )
 
 INTRO = (
     "A flip is a question that was wrong under control and right under a stimulus (fixed), or "
     "the other way round (broken). Flips go both ways by chance alone, so read them to see what "
     "kind of answer changes, not to count them. Those that most stimuli flipped come first."
+)
+CROSSING = (
+    "Where a question was asked repeatedly, or its score lies between right and wrong, a flip is a "
+    "score that crosses one half: less than half right under control and at least half under the "
+    "stimulus, or the other way round."
+)
+FILE = (
+    "flips.parquet lists all of them by model, subtask, family and number of the question, with "
+    "how many stimuli did it; prompts and answers are in the runs' samples files."
 )
 
 
@@ -61,19 +74,13 @@ def section(contents: ReportContents) -> Section | None:
     for flip in contents.flips:
         groups.setdefault((flip.benchmark, flip.subtask, flip.mode), []).append(flip)
     several = len({flip.label for flip in contents.flips}) > 1
-    blocks: list[Block] = []
+    ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     n = len(contents.flips)
-    if contents.n_flips > n:
-        blocks.append(
-            Prose(
-                f"{count(n)} of {count(contents.n_flips)} flips are shown; the rest is in the "
-                "parquet files beside this page.",
-                "note",
-            )
-        )
-    blocks.append(
-        FlipList("flips-list", [_group(key, flips, several) for key, flips in groups.items()])
-    )
+    told = "" if contents.n_flips <= n else f"{count(n)} of {count(contents.n_flips)} flips shown. "
+    blocks: list[Block] = [Prose(told + FILE, "note")]
+    if any(_between(flip) for flip in contents.flips):
+        blocks.append(Prose(CROSSING, "note"))
+    blocks.append(FlipList("flips-list", [_group(key, flips, several) for key, flips in ordered]))
     return Section("flips", "Flips", INTRO, blocks)
 
 
@@ -100,25 +107,58 @@ def _shared(prompts: Sequence[str]) -> str:
 
 def _item(flip: Flip, shared: str, several: bool) -> FlipItem:
     stimuli = f"{flip.n_stimuli} of {flip.of_stimuli} stimuli"
+    if flip.of_stimuli == 1:
+        stimuli = "the stimulus"
+    first = "first response read as" if flip.n_repeats > 1 else "read as"
+    shares = [_score(flip, score) for score in (flip.score_control, flip.score_arm)]
+    change = " → ".join(shares) if _between(flip) else ""
     about = f"{flip.label}, {flip.family}" if several else flip.family
     return FlipItem(
         title=f"{flip.subtask} #{flip.doc_id}",
         tone="up" if flip.kind == "fixed" else "down",
-        about=f"{DONE.get(flip.kind, flip.kind)} by {stimuli} · {about}",
+        about=" · ".join(
+            part
+            for part in (f"{DONE.get(flip.kind, flip.kind)} by {stimuli}", change, about)
+            if part
+        ),
         stimulus=f"{flip.stimulus}: {flip.stimulus_text}",
         target=flip.target,
         control=Side(
             _control_passages(flip.prompt_control, shared),
             shortened(flip.answer_control, ANSWER_CHARS),
             shortened(flip.parsed_control, ANSWER_CHARS),
+            first,
+            shares[0] if change else "",
         ),
         arm=Side(
             arm_passages(flip.prompt_control, flip.prompt_arm, flip.stimulus_text),
             shortened(flip.answer_arm, ANSWER_CHARS),
             shortened(flip.parsed_arm, ANSWER_CHARS),
+            first,
+            shares[1] if change else "",
         ),
         numbers={name: getattr(flip, name) for name in NUMBERS},
     )
+
+
+def _between(flip: Flip) -> bool:
+    """Whether right or wrong alone do not tell the scores."""
+    return flip.n_repeats > 1 or not {flip.score_control, flip.score_arm} <= {0.0, 1.0}
+
+
+def _score(flip: Flip, score: float) -> str:
+    """A score in words: how many of the responses are right, where they are right or wrong.
+
+    >>> from types import SimpleNamespace
+    >>> _score(SimpleNamespace(n_repeats=3), 2 / 3), _score(SimpleNamespace(n_repeats=1), 0.4)
+    ('2 of 3 right', 'score 0.40')
+    """
+    if math.isnan(score):
+        return f"score {UNKNOWN}"
+    n_right = score * flip.n_repeats
+    if flip.n_repeats > 1 and abs(n_right - round(n_right)) < 1e-6:
+        return f"{round(n_right)} of {flip.n_repeats} right"
+    return f"score {score:.2f}"
 
 
 def _control_passages(prompt: str, shared: str) -> list[Passage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 from emo_harness.report import verdict_words
 from emo_harness.report.blocks import Block, Cell, Column, Prose, Section, Table, without_same
@@ -25,6 +26,7 @@ from emo_harness.report.numerals import (
 )
 
 ORDER = 20
+SHORT_HASH = 8
 
 INTRO = (
     "Models under the same questions and the same stimuli. Robustness is the gain under the "
@@ -36,6 +38,11 @@ ALONE = (
     "One model, so there is nothing to rank: report several runs together to compare models. "
     "Robustness is the gain under the family: for an attack, the nearer to zero (or above), the "
     "sturdier the model."
+)
+APART = (
+    "Not all models of a board were asked the same subtasks and stimuli, or have a known gain. "
+    "Places and letters hold among those that were asked alike: “1 of 2” is the first of two such "
+    "models. Gains of models with different numbers of questions may be of different questions."
 )
 PLACES = ("place", "tied")
 COLUMNS = (
@@ -63,9 +70,11 @@ def section(contents: ReportContents) -> Section | None:
     """Build the section; a model that stands alone has no place and no letter."""
     if not contents.leaderboard:
         return None
-    rows = sorted(contents.leaderboard, key=lambda r: (*_board(r), r.rank_low, -r.claim.gain_pp))
+    # Stable: models on one footing come together and in order.
+    rows = sorted(contents.leaderboard, key=lambda row: (*_board(row), row.rank_low is None))
     decimals = decimals_for(typical_half_widths([row.claim for row in rows]))
     n_models = Counter(map(_board, rows))
+    apart = any(row.n_models and row.n_models < n_models[_board(row)] for row in rows)
     first = {n for n in range(1, len(rows)) if _board(rows[n]) != _board(rows[n - 1])}
     found = boards(contents)
     board_names = [column.name for column in BOARD_COLUMNS]
@@ -73,11 +82,11 @@ def section(contents: ReportContents) -> Section | None:
         "leaderboard-table",
         "Models by benchmark, mode, placement and family" if len(found) > 1 else found[0].title,
         (COLUMNS[0], *BOARD_COLUMNS, *COLUMNS[1:]),
-        [_cells(row, n_models[_board(row)], decimals) for row in rows],
+        [_cells(row, row.n_models or n_models[_board(row)], decimals) for row in rows],
         search=len(rows) > 8,
         breaks=frozenset(first),
     )
-    alone = max(n_models.values()) < 2
+    alone = max(row.n_models or n_models[_board(row)] for row in rows) < 2
     blocks: list[Block] = [without_same(table, *board_names, *(PLACES if alone else ()))]
     if any(row.claim.limited for row in rows):
         blocks.append(
@@ -92,6 +101,8 @@ def section(contents: ReportContents) -> Section | None:
             "note",
         )
     )
+    if apart:
+        blocks.append(Prose(APART, "note"))
     return Section("leaderboard", "Leaderboard", ALONE if alone else INTRO, blocks)
 
 
@@ -102,7 +113,6 @@ def _board(row: LeaderboardRow) -> tuple[str, ...]:
 
 def _cells(row: LeaderboardRow, n_models: int, decimals: int) -> list[Cell]:
     claim = row.claim
-    places = f"{row.rank_low}–{row.rank_high}" if row.rank_high > row.rank_low else row.rank_low
     control = (claim.control_pct, claim.control_low_pct, claim.control_high_pct)
     tone = verdict_words.tone(claim.verdict)
     return [
@@ -111,34 +121,46 @@ def _cells(row: LeaderboardRow, n_models: int, decimals: int) -> list[Cell]:
         text_cell(MODES.get(claim.mode, claim.mode)),
         text_cell(claim.placement),
         text_cell(claim.family),
-        Cell(
-            (row.rank_low, row.rank_high),
-            f"{places} of {n_models}",
-            sort=row.rank_low + row.rank_high / 1000,
-        ),
+        _place(row, n_models),
         text_cell(row.tied),
         Cell(claim.verdict, f"{verdict_words.SIGNS[tone]} {claim.verdict}", tone=tone),
-        gain_cell(claim.gain_pp, claim.gain_low_pp, claim.gain_high_pp, decimals),
+        _loose(gain_cell(claim.gain_pp, claim.gain_low_pp, claim.gain_high_pp, decimals)),
         bounds_cell(claim.like_low_pp, claim.like_high_pp, decimals),
-        Cell(control, f"{percent(control[0])}{_share_interval(*control[1:])}", sort=control[0]),
-        _chosen(claim.worst),
-        _chosen(claim.best),
+        _loose(
+            Cell(
+                control,
+                f"{percent(control[0], decimals)}{_share_interval(*control[1:], decimals)}",
+                sort=control[0],
+            )
+        ),
+        _chosen(claim.worst, decimals),
+        _chosen(claim.best, decimals),
         count_cell(claim.n_questions),
-        text_cell(claim.revision[:12], "code"),
+        text_cell(claim.revision[:SHORT_HASH], "code"),
     ]
 
 
-def _share_interval(low: float, high: float) -> str:
-    return "" if math.isnan(low) else JOIN + interval(low, high).replace("+", "")
+def _place(row: LeaderboardRow, n_models: int) -> Cell:
+    low, high = row.rank_low, row.rank_high
+    if low is None or high is None:
+        return Cell(None, UNKNOWN)
+    places = f"{low}–{high}" if high > low else str(low)
+    return Cell((low, high), f"{places}{JOIN}of{JOIN}{n_models}", sort=low + high / 1000)
 
 
-def _chosen(stimulus: ChosenStimulus | None) -> Cell:
+def _loose(cell: Cell) -> Cell:
+    """The cell with its interval on a line of its own where the table is wide."""
+    return replace(cell, text=cell.text.replace(f"{JOIN}[", " ["), tone="wraps")
+
+
+def _share_interval(low: float, high: float, decimals: int) -> str:
+    return "" if math.isnan(low) else JOIN + interval(low, high, decimals).replace("+", "")
+
+
+def _chosen(stimulus: ChosenStimulus | None, decimals: int) -> Cell:
     if stimulus is None:
         return Cell(None, UNKNOWN)
     names = " / ".join(dict.fromkeys(stimulus.chosen))
-    told = gain(stimulus.gain_pp, stimulus.low_pp, stimulus.high_pp)
-    return Cell(
-        (stimulus.gain_pp, stimulus.low_pp, stimulus.high_pp),
-        f"{names}: {told}",
-        sort=stimulus.gain_pp,
-    )
+    told = gain(stimulus.gain_pp, stimulus.low_pp, stimulus.high_pp, decimals)
+    values = (stimulus.gain_pp, stimulus.low_pp, stimulus.high_pp)
+    return _loose(Cell(values, f"{names}: {told}", sort=stimulus.gain_pp))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emo_harness.report.blocks import Block, Cell, Column, Prose, Section, Table
 from emo_harness.report.contents import ReportContents
+from emo_harness.report.names import long_names
 from emo_harness.report.numerals import UNKNOWN, count_cell, rough, text_cell
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ VERSION_COLUMNS = (
     Column("chat template"),
     Column("stimuli"),
 )
+NAME_COLUMNS = (Column("shown as"), Column("name"))
 COMMAND_COLUMNS = (Column("results file"), Column("command line"))
 TASK_COLUMNS = (
     Column("task"),
@@ -63,6 +65,10 @@ def section(contents: ReportContents) -> Section | None:
     blocks: list[Block] = []
     if contents.command:
         blocks += [Prose("This page was made by"), Prose(contents.command, "code")]
+    names = long_names(contents)
+    if names:
+        full = [[text_cell(short, "strong"), text_cell(n, "full")] for n, short in names.items()]
+        blocks.append(Table("origin-names", "Names in full", NAME_COLUMNS, full))
     if facts:
         tasks = [cells for fact in facts for cells in _task_cells(fact)]
         blocks += [
@@ -105,8 +111,8 @@ def _run_cells(fact: RunFacts) -> list[Cell]:
         Cell(fact.prompt_tokens, rough(fact.prompt_tokens), sort=fact.prompt_tokens),
         Cell(fact.answer_tokens, rough(fact.answer_tokens), sort=fact.answer_tokens),
         Cell(fact.samples_bytes, f"{fact.samples_bytes / 1e6:,.1f} MB", sort=fact.samples_bytes),
-        text_cell(fact.date, "whole"),
-        text_cell(fact.results_file, "whole"),
+        text_cell(fact.date.partition("T")[0], "whole"),
+        text_cell(fact.results_file, "code"),
     ]
 
 
@@ -119,8 +125,8 @@ def _versions(fact: RunFacts) -> list[Cell]:
         text_cell(fact.transformers_version),
         text_cell(fact.torch_version),
         text_cell(fact.git_hash[:SHORT_HASH], "code"),
-        text_cell(seeds, "whole"),
-        text_cell(", ".join(f"{name}={value}" for name, value in fact.settings.items())),
+        text_cell(seeds),
+        text_cell(", ".join(f"{name}={value}" for name, value in fact.settings.items()), "code"),
         text_cell(fact.chat_template_sha[:SHORT_HASH], "code"),
         text_cell(", ".join(sha[:SHORT_HASH] for sha in fact.stimuli_sha256), "code"),
     ]

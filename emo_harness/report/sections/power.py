@@ -14,7 +14,8 @@ from emo_harness.report.blocks import (
     Table,
     without_same,
 )
-from emo_harness.report.boards import boards
+from emo_harness.report.boards import Board, boards
+from emo_harness.report.claims import FamilyClaim
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.figures.ruler import RulerPoint, ruler
 from emo_harness.report.numerals import count_cell, pp_cell, text_cell
@@ -39,12 +40,13 @@ COLUMNS = (
 
 def section(contents: ReportContents) -> Section | None:
     """Build the section."""
-    labels = list(dict.fromkeys(claim.label for claim in contents.claims))
+    found = boards(contents)
+    labels = list(dict.fromkeys(_series(board, c) for board in found for c in board.claims))
     points: list[RulerPoint] = []
     cells: list[list[Cell]] = []
-    for board in boards(contents):
+    for board in found:
         for claim in board.claims:
-            series = labels.index(claim.label)
+            series = labels.index(_series(board, claim))
             marks = [("(all)", claim.n_questions, claim.mde_pp)] + [
                 (row.subtask, row.n_questions, row.mde_pp)
                 for row in board.by_subtask(claim.label, "family")
@@ -84,8 +86,13 @@ def section(contents: ReportContents) -> Section | None:
         Prose(
             "Lines assume answers that are right or wrong, and one stimulus against control. The "
             "mean of a family's many stimuli varies less, so its mark can lie below the line of "
-            "its flips. Marks of several models at one n are set side by side.",
+            "its flips. Marks at one n are set side by side.",
             "note",
         )
     )
     return Section("power", "What this many questions can show", INTRO, blocks)
+
+
+def _series(board: Board, claim: FamilyClaim) -> str:
+    """What has a mark of its own: a model, with what tells its boards apart."""
+    return f"{claim.label}, {board.short}" if board.short else claim.label

@@ -8,18 +8,34 @@ from collections.abc import Callable
 import numpy as np
 
 from emo_harness.report import verdict_words
-from emo_harness.report.blocks import Block, Cell, Column, Figure, Section, Table, without_same
+from emo_harness.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    Figure,
+    Prose,
+    Section,
+    Table,
+    without_same,
+)
 from emo_harness.report.boards import Board, boards
 from emo_harness.report.claims import ChosenStimulus, FamilyClaim
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.effect_table import EffectRow
 from emo_harness.report.figures.traits import Trait, trait_panels
-from emo_harness.report.numerals import count_cell, gain_cell, percent_cell, pp_cell, text_cell
+from emo_harness.report.numerals import (
+    count,
+    count_cell,
+    gain_cell,
+    percent_cell,
+    pp_cell,
+    text_cell,
+)
 from emo_harness.report.plain_text import slug
 
 ORDER = 50
 MOST_WITH_BOUNDS = 1
-LEAST_POINTS = 3
+OPEN_SENTENCES = 8
 DEMAND = ("no", "yes")
 
 INTRO = (
@@ -27,6 +43,21 @@ INTRO = (
     "choose it. So it is chosen on one half of the questions and estimated on the other (then "
     "the halves change places); the naive greatest gain stands beside it. The figures show "
     "whether gains go with length, with an order to check (demand), or with arousal."
+)
+ALONE = "What was put into the prompt, word for word."
+CROSSED = (
+    "The honest worst can come out above the honest best: both are estimated on questions that "
+    "they were not chosen on, so where the stimuli hardly differ chance alone orders them."
+)
+SENTENCE_COLUMNS = (
+    Column("id"),
+    Column("family", filtered=True),
+    Column("theory", filtered=True),
+    Column("text"),
+    Column("length", numeric=True),
+    Column("in", "what length is counted in"),
+    Column("demand", "orders to check or to try harder", filtered=True),
+    Column("arousal rank", "1 is the highest", numeric=True),
 )
 CHOSEN_COLUMNS = (
     Column("model", filtered=True),
@@ -60,17 +91,51 @@ TRAITS: tuple[tuple[str, Callable[[EffectRow], float]], ...] = (
 
 
 def section(contents: ReportContents) -> Section | None:
-    """Build the section; a single stimulus is told by its verdict."""
-    found = [board for board in boards(contents) if _stimuli(board)]
-    if not found:
+    """Build the section; a single stimulus has its sentence and no figure."""
+    sentences = _sentences(contents)
+    if not sentences:
         return None
-    blocks: list[Block] = []
+    found = [board for board in boards(contents) if _stimuli(board)]
+    table = Table(
+        "stimuli-sentences",
+        "The sentences",
+        SENTENCE_COLUMNS,
+        sentences,
+        search=len(sentences) > OPEN_SENTENCES,
+        collapsed=len(sentences) > OPEN_SENTENCES,
+    )
+    blocks: list[Block] = [table]
+    if not found:
+        return Section("stimuli", "Stimuli", ALONE, blocks)
     chosen = [cells for board in found for claim in board.claims for cells in _chosen(board, claim)]
     if chosen:
         table = Table("stimuli-chosen", "Best and worst stimuli", CHOSEN_COLUMNS, chosen)
-        blocks.append(without_same(table, "of"))
-    blocks += [_figure(board, number) for number, board in enumerate(found)]
+        blocks += [without_same(table, "of"), Prose(CROSSED, "note")]
+    figures = (_figure(board, number) for number, board in enumerate(found))
+    blocks += [figure for figure in figures if figure is not None]
     return Section("stimuli", "Stimuli", INTRO, blocks)
+
+
+def _sentences(contents: ReportContents) -> list[list[Cell]]:
+    """Every stimulus once, as often as its sentence was counted or worded differently."""
+    once = {
+        (row.family, row.stimulus, row.text, row.length, row.length_unit): row
+        for row in contents.rows
+        if row.primary and row.kind == "stimulus"
+    }
+    return [
+        [
+            text_cell(row.stimulus, "strong"),
+            text_cell(row.family),
+            text_cell(row.theory),
+            text_cell(row.text),
+            count_cell(row.length),
+            text_cell(row.length_unit),
+            text_cell(row.demand),
+            count_cell(row.arousal_rank),
+        ]
+        for row in once.values()
+    ]
 
 
 def _stimuli(board: Board) -> list[str]:
@@ -103,7 +168,7 @@ def _chosen(board: Board, claim: FamilyClaim) -> list[list[Cell]]:
     return made
 
 
-def _figure(board: Board, number: int) -> Figure:
+def _figure(board: Board, number: int) -> Figure | None:
     stimuli = _stimuli(board)
     by_model = [
         {row.stimulus: row for row in board.whole(label, "stimulus")} for label in board.labels
@@ -112,18 +177,21 @@ def _figure(board: Board, number: int) -> Figure:
     def matrix(value: Callable[[EffectRow], float]) -> np.ndarray:
         return np.array([[value(m[s]) if s in m else math.nan for s in stimuli] for m in by_model])
 
-    unit = next(iter(by_model[0].values())).length_unit
+    gains = matrix(lambda row: row.gain_pp)
+    if np.isnan(gains).all():
+        return None
+    units = {row.length_unit for model in by_model for row in model.values()}
     traits = []
     for name, value in TRAITS:
-        values = matrix(value)
-        known = values[~np.isnan(values)]
-        if known.size >= LEAST_POINTS and len(np.unique(known)) > 1:
-            axis = f"length, {unit}" if name == "length" else name
+        values = np.where(np.isnan(gains), math.nan, matrix(value))
+        if len(np.unique(values[~np.isnan(values)])) > 1:
+            axis = f"length, {' or '.join(sorted(units))}" if name == "length" else name
             traits.append(Trait(axis, values, DEMAND if name == "demand" else ()))
     if not traits:
-        traits = [
-            Trait("stimulus, by length", np.tile(np.arange(len(stimuli)), (len(by_model), 1)))
-        ]
+        # One kind of sentence: gains side by side, above what the sentences have in common.
+        lengths = np.unique([row.length for model in by_model for row in model.values()])
+        told = count(lengths[0]) if len(lengths) == 1 else "all"
+        traits = [Trait("length, " + " or ".join(sorted(units)), np.zeros(gains.shape), (told,))]
     bounds = None
     if len(by_model) <= MOST_WITH_BOUNDS:
         ends = [matrix(lambda row: row.gain_low_pp), matrix(lambda row: row.gain_high_pp)]
@@ -141,9 +209,7 @@ def _figure(board: Board, number: int) -> Figure:
         name,
         f"{title}. {lines}",
         alt,
-        trait_panels(
-            traits, matrix(lambda row: row.gain_pp), bounds, board.labels, name, title, alt
-        ),
+        trait_panels(traits, gains, bounds, board.labels, name, title, alt),
         Table(f"{name}-table", title, STIMULUS_COLUMNS, cells, search=True),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from emo_harness.report.blocks import Block, Cell, Column, Prose, Section, Table, without_same
-from emo_harness.report.boards import Board, boards
+from emo_harness.report.boards import Board, boards, whole
 from emo_harness.report.claims import FamilyClaim
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.effect_table import EffectRow
@@ -63,30 +63,31 @@ OTHERWISE_COLUMNS = (
     Column("like these, bootstrap pp", "over questions and stimuli", numeric=True),
     Column("p", "as in the verdict, before correction", numeric=True),
     Column("p, relabelled", "exact or by permutation, of no effect at all", numeric=True),
+    Column("p, equivalence", "two one-sided tests, of a gain beyond the margin", numeric=True),
     Column("spread pp", "standard deviation over repeats of a question", numeric=True),
 )
 
 
 def section(contents: ReportContents) -> Section | None:
     """Build the section."""
-    if not contents.claims:
+    by_model = _by_model(contents)
+    if not contents.claims and not by_model:
         return None
     found = boards(contents)
-    arms = [cells for rows in _by_model(found) for cells in _arm_cells(rows)]
-    placebos = [
-        _placebo_cells(row) for rows in _by_model(found) for row in rows if row.kind == "placebo"
-    ]
+    arms = [cells for rows in by_model for cells in _arm_cells(rows)]
+    placebos = [_placebo_cells(row) for rows in by_model for row in rows if row.kind == "placebo"]
     blocks: list[Block] = []
     if contents.remarks:
         blocks.append(Prose("What was merged or left out:", "note", contents.remarks))
-    blocks.append(
-        Table(
-            "validity-claims",
-            "Gains on parsed answers alone, against the self-check, and relative",
-            CLAIM_COLUMNS,
-            [_claim_cells(claim, board) for board in found for claim in board.claims],
+    if found:
+        blocks.append(
+            Table(
+                "validity-claims",
+                "Gains on parsed answers alone, against the self-check, and relative",
+                CLAIM_COLUMNS,
+                [_claim_cells(claim, board) for board in found for claim in board.claims],
+            )
         )
-    )
     if any(not math.isnan(claim.boot_low_pp) for claim in contents.claims):
         blocks.append(
             Table(
@@ -122,19 +123,24 @@ def _otherwise_cells(claim: FamilyClaim, board: Board) -> list[Cell]:
         bounds_cell(claim.like_boot_low_pp, claim.like_boot_high_pp, 2),
         probability_cell(claim.p),
         probability_cell(claim.p_relabelled),
+        probability_cell(claim.p_equivalence),
         Cell(claim.within_sd_pp, percent_cell(claim.within_sd_pp).text),
     ]
 
 
-def _by_model(found: list[Board]) -> list[list[EffectRow]]:
+def _by_model(contents: ReportContents) -> list[list[EffectRow]]:
     """Rows of single arms on all questions, by model and task, each once."""
-    seen: dict[tuple[str, ...], dict[tuple[str, str], EffectRow]] = {}
-    for board in found:
-        for label in board.labels:
-            for row in board.whole(label, "placebo", "stimulus"):
-                key = (label, _asked(row), row.asked)
-                seen.setdefault(key, {}).setdefault((row.family, row.stimulus), row)
-    return [list(rows.values()) for rows in seen.values()]
+    asked: dict[tuple[str, ...], list[EffectRow]] = {}
+    for row in contents.rows:
+        if row.primary and row.kind in ("placebo", "stimulus"):
+            asked.setdefault((row.label, *row.board), []).append(row)
+    made = []
+    for rows in asked.values():
+        once: dict[tuple[str, str], EffectRow] = {}
+        for row in whole(rows):
+            once.setdefault((row.family, row.stimulus), row)
+        made.append(list(once.values()))
+    return made
 
 
 def _asked(row: EffectRow) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
+from emo_harness.effects.verdict import FEWEST_STIMULI
 from emo_harness.report import verdict_words
 from emo_harness.report.blocks import Block, Prose, Raw, Section, Verdict, Verdicts
 from emo_harness.report.boards import boards, typical_half_widths
@@ -27,13 +28,22 @@ LIMITED = (
 )
 
 
+NO_STIMULUS = (
+    "No stimulus was asked, only placebos, so there is nothing to give a verdict on. How the "
+    "placebos' accuracy differs from that of control is under Validity."
+)
+
+
 def section(contents: ReportContents) -> Section | None:
     """Build the section."""
-    if not contents.claims:
+    if not contents.claims and not contents.rows:
         return None
     blocks: list[Block] = []
-    if any(claim.limited for claim in contents.claims):
+    limited = [*(c.limited for c in contents.claims), *(r.limited for r in contents.rows)]
+    if any(limited):
         blocks.append(Prose(LIMITED, "warning"))
+    if not contents.claims:
+        return Section("verdicts", "Verdicts", INTRO, [*blocks, Prose(NO_STIMULUS)])
     decimals = decimals_for(typical_half_widths(contents.claims))
     found = boards(contents)
     for number, board in enumerate(found):
@@ -81,6 +91,9 @@ def _verdict(claim: FamilyClaim, decimals: int) -> Verdict:
 def _sentence(claim: FamilyClaim, decimals: int) -> str:
     subtasks = f" of {claim.n_subtasks} subtasks" if claim.n_subtasks > 1 else ""
     stimuli = f"{claim.n_stimuli} stimuli" if claim.n_stimuli > 1 else "1 stimulus"
+    if not claim.n_questions:
+        asked = f" of {count(claim.n_lost)}" if claim.n_lost else ""
+        return f"No question{asked}{subtasks} has a score under control and all of {stimuli}."
     questions = f"{count(claim.n_questions)} question" + ("s" if claim.n_questions != 1 else "")
     lost = f", {count(claim.n_lost)} left out for a missing score" if claim.n_lost else ""
     told = (
@@ -95,12 +108,19 @@ def _sentence(claim: FamilyClaim, decimals: int) -> str:
 
 
 def _beyond(claim: FamilyClaim, decimals: int) -> str:
-    if claim.n_stimuli < 2 or math.isnan(claim.like_low_pp):
+    if claim.n_stimuli < 2:
         return "Sentences like these: unknown, as one stimulus tells nothing of others."
+    few = claim.n_stimuli < FEWEST_STIMULI
+    told = f"; fewer than {FEWEST_STIMULI} stimuli do not carry a claim about others"
+    closing = f"{told if few else ''}."
+    if math.isnan(claim.like_low_pp):
+        n = claim.n_questions
+        why = "1 question is too few" if n == 1 else f"{count(n)} questions are too few"
+        return f"Sentences like these: unknown, as {why}{closing}"
     like = interval(claim.like_low_pp, claim.like_high_pp, decimals)
     if claim.like_verdict == claim.verdict and verdict_words.tone(claim.verdict) != "open":
-        return f"Holds for sentences like these too: {like} pp."
-    return f"Sentences like these: {claim.like_verdict}; {like} pp."
+        return f"The same for sentences like these: {like} pp{closing}"
+    return f"Sentences like these: {claim.like_verdict}; {like} pp{closing}"
 
 
 def _numbers(claim: FamilyClaim) -> dict[str, Raw]:
