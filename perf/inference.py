@@ -43,7 +43,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Design:
-    """One way to draw questions and stimuli; effects on the latent scale."""
+    """One way to draw questions and stimuli; effects on the latent scale.
+
+    Attributes:
+        rare_loss: share of questions that every stimulus breaks (a refusal, an unreadable answer).
+    """
 
     n_questions: int
     n_stimuli: int
@@ -51,6 +55,7 @@ class Design:
     question_share: float
     effect: float = 0.0
     stimulus_sd: float = 0.0
+    rare_loss: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,11 @@ def draw(design: Design, rng: np.random.Generator) -> Draw:
     ability = math.sqrt(design.question_share) * rng.standard_normal((n, 1))
     noise = math.sqrt(1 - design.question_share) * rng.standard_normal((n, m + 1))
     latent = base + ability + noise
+    kept = rng.random((n, 1)) >= design.rare_loss
     return Draw(
-        (latent[:, 1:] + shift > 0).astype(np.float64),
+        ((latent[:, 1:] + shift > 0) & kept).astype(np.float64),
         (latent[:, 0] > 0).astype(np.float64),
-        stats.norm.cdf(base + shift) - design.accuracy,
+        (1 - design.rare_loss) * stats.norm.cdf(base + shift) - design.accuracy,
     )
 
 
@@ -176,6 +182,7 @@ SHARES = (0.5, 0.9, 0.99)
 STUDIES: dict[str, Callable[[Draw, Design], bool]] = {
     "single": covered_single,
     "family": covered_family,
+    "family_rare_loss": covered_family,
     "two_way": covered_population,
     "best": covered_best,
     "relative": covered_relative,
@@ -190,6 +197,12 @@ def designs() -> dict[str, list[Design]]:
     single = grid(QUESTIONS, (1,), ACCURACIES, SHARES, (0.0, -0.3), (0.0,))
     family = grid(QUESTIONS, (5, 12, 30), ACCURACIES, SHARES, (0.0, -0.3), (0.0, 0.2))
     null = grid((30, 250, 2000), (9, 30), (0.05, 0.5, 0.95), SHARES, (0.0,), (0.0,))
+    rare = [
+        Design(n, m, accuracy, share, rare_loss=0.01)
+        for n, m, accuracy, share in itertools.product(
+            (100, 200, 400), (10, 22), (0.6, 0.95), (0.9, 0.99, 0.999)
+        )
+    ]
     edges = itertools.product(
         (100, 400, 2000), (1, 10), (0.05, 0.5, 0.95), (0.9, 0.99, 0.999), (-0.01, 0.01)
     )
@@ -197,6 +210,7 @@ def designs() -> dict[str, list[Design]]:
     return {
         "single": single,
         "family": family[::3],
+        "family_rare_loss": rare,
         "two_way": grid((30, 250, 2000), (10, 30), ACCURACIES, (0.5, 0.9), (-0.3,), (0.1, 0.4)),
         "best": family[::11],
         "relative": [d for d in family[::7] if d.accuracy >= 0.3],

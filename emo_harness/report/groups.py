@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from emo_harness.prompt_tokens import PromptLimit, PromptTokens
 from emo_harness.report.board_key import BoardKey
-from emo_harness.runs import ArmScores, RunArm
-from emo_harness.runs.arm_scores import occurrences
-from emo_harness.runs.merge import united_arms
+from emo_harness.runs import ArmScores, RunArm, occurrences, united_arms
 
 ALL_SUBTASKS = "(all)"
 Floats = NDArray[np.float64]

@@ -126,6 +126,8 @@ def rate(study: str, design: Design, n_reps: int) -> Rate:
     "design",
     [
         Design(30, 5, 0.05, 0.9),
+        Design(100, 22, 0.6, 0.999, rare_loss=0.01),
+        Design(200, 22, 0.6, 0.99, rare_loss=0.01),
         Design(30, 30, 0.95, 0.5),
         Design(30, 30, 0.05, 0.99, -0.3, 0.2),
         Design(100, 5, 0.95, 0.99, -0.3, 0.2),

@@ -113,7 +113,7 @@ def test_a_family_is_one_t_over_question_means_which_is_a_clustered_standard_err
     assert gain.se_pp == pytest.approx(100 * float(fit.bse[0]), abs=1e-10)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(scores(), st.randoms(use_true_random=False))
 def test_order_of_questions_arms_and_names_of_strata_do_not_matter(
     made: tuple[np.ndarray, np.ndarray, np.ndarray], random: object
@@ -243,7 +243,7 @@ def test_fewer_than_two_questions_are_unknown(n: int) -> None:
         assert math.isnan(gain.mean_pp) if n == 0 else gain.mean_pp == 100
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(scores(), st.floats(0.5, 0.99))
 def test_intervals_hold_the_mean_are_bounded_have_width_and_widen_with_the_level(
     made: tuple[np.ndarray, np.ndarray, np.ndarray], level: float
@@ -256,7 +256,7 @@ def test_intervals_hold_the_mean_are_bounded_have_width_and_widen_with_the_level
     assert 0 <= gain.p <= 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(scores())
 def test_exchanging_arm_and_base_turns_the_gain_round(
     made: tuple[np.ndarray, np.ndarray, np.ndarray],

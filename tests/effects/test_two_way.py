@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -20,7 +20,6 @@ def experiment(
     return (rng.random((n, m)) < right).astype(float), (rng.random(n) < 0.5).astype(float)
 
 
-@settings(deadline=None)
 @given(
     st.integers(2, 80),
     st.integers(2, 9),
@@ -40,7 +39,6 @@ def test_sentences_like_these_are_never_surer_than_these_sentences(
     assert like.method == "two-way t"
 
 
-@settings(deadline=None)
 @given(st.integers(20, 200), st.integers(2, 9), st.floats(0.1, 0.3), st.integers(0, 99))
 def test_p_is_below_5_percent_exactly_where_the_interval_leaves_zero_out(
     n: int, m: int, effect: float, seed: int

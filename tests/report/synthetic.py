@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +53,52 @@ def contents(
         remarks=("emo_bbh_attack of 2026-11-20 was merged from two results files.",),
         run_folders=run_folders,
         command="emo report runs/ --out report/",
+    )
+
+
+def with_questions(made: ReportContents, n: int, n_claims: int | None = None) -> ReportContents:
+    """The contents with so few questions that all intervals are unknown, for 0 the gains too.
+
+    Args:
+        n: 0 or 1.
+        n_claims: how many claims, with all that belongs to them; all by default.
+    """
+    told = made.claims[:n_claims]
+    keys = {(claim.label, claim.family) for claim in told}
+
+    def unknown(item: Any) -> Any:
+        words = ("_low_", "_high_", "p_", "p", "q", "mde_pp", "_sd_pp", *(() if n else ("_p",)))
+        lost = {
+            field.name: math.nan
+            for field in fields(item)
+            if isinstance(getattr(item, field.name), float)
+            and field.name not in ("length", "arousal_rank", "margin_pp")
+            and (n == 0 or any(w == field.name or (len(w) > 2 and w in field.name) for w in words))
+        }
+        found: Any = replace(item, **lost, n_questions=n, verdict="unknown")
+        if isinstance(item, FamilyClaim):
+            found = replace(found, like_verdict="unknown", best=None, worst=None, n_lost=1 - n)
+        return found
+
+    def changed(item: Any) -> Any:
+        return unknown(item) if (item.label, item.family) in keys else item
+
+    return replace(
+        made,
+        claims=tuple(map(changed, made.claims)),
+        rows=tuple(map(changed, made.rows)),
+        leaderboard=tuple(
+            replace(
+                row,
+                claim=changed(row.claim),
+                **(
+                    {}
+                    if n or row.claim not in told
+                    else {"rank_low": None, "rank_high": None, "tied": ""}
+                ),
+            )
+            for row in made.leaderboard
+        ),
     )
 
 

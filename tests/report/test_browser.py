@@ -23,6 +23,8 @@ pytestmark = [
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 WIDE, NARROW = 1400, 420
+# 210 mm less margins of 1 cm.
+A4_INNER = 718
 Open = Callable[..., Any]
 
 
@@ -191,6 +193,24 @@ def test_the_page_never_scrolls_sideways(opened: Open, width: int, scripts: bool
     page = opened(width, java_script_enabled=scripts)
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_leaderboard_fits_a_wide_window(opened: Open) -> None:
+    board = opened().locator("#leaderboard .scroll")
+    assert board.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 1
+
+
+def test_nothing_runs_off_a_printed_page(opened: Open) -> None:
+    page = opened(A4_INNER)
+    page.emulate_media(media="print")
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    over = page.evaluate(
+        """(width) => [...document.querySelectorAll("table, svg, pre")]
+            .filter((e) => e.getBoundingClientRect().right > width + 1)
+            .map((e) => e.id || e.localName)""",
+        A4_INNER,
+    )
+    assert over == []
 
 
 def test_text_stands_out_in_light_and_dark(opened: Open) -> None:

@@ -16,8 +16,8 @@ from emo_harness.report.figures.palette import ink
 
 SIZE_PX = (560, 300)
 LEFT_PX, RIGHT_PX, TOP_PX, FOOT_PX = 56, 150, 10, 46
-# Marks of different models at one n are set side by side, this factor apart.
-SIDE_BY_SIDE = 1.07
+# Marks of different series at one n are set side by side, this factor apart and in all.
+SIDE_BY_SIDE, AT_MOST = 1.07, 1.5
 FLIPPING_PCT = (2, 5, 10, 20, 40)
 # Normal quantiles for 5% two-sided and 80% power.
 QUANTILES = 1.959964 + 0.841621
@@ -96,7 +96,8 @@ def ruler(
             dress = fit_markers(number, 9 if whole else 4.5)
             if not whole:
                 dress |= {"markeredgecolor": dress["markerfacecolor"], "markerfacecolor": "none"}
-            shift = SIDE_BY_SIDE ** (number - (len(labels) - 1) / 2)
+            apart = min(SIDE_BY_SIDE, AT_MOST ** (1 / len(labels)))
+            shift = apart ** (number - (len(labels) - 1) / 2)
             plot.plot([p.n * shift for p in chosen], [p.mde_pp for p in chosen], zorder=3, **dress)
     for axis in (plot.xaxis, plot.yaxis):
         axis.set_minor_formatter(NullFormatter())
