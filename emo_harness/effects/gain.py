@@ -23,7 +23,7 @@ LEVEL = 0.95
 # holds what it promises; below, a score-type interval is used.
 DIFFERING_FOR_T = 45
 # Degrees of freedom added to that number for a score interval's quantile.
-_SCORE_DF = 30
+_SCORE_DF = 40
 NAN = float("nan")
 
 

@@ -306,14 +306,19 @@ def test_a_small_report_has_no_empty_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("models", [1, 2])
 @pytest.mark.parametrize("subtasks", [1, 3])
 @pytest.mark.parametrize("n", [0, 1])
-def test_one_question_or_none_is_a_page_of_unknowns(n: int, subtasks: int, tmp_path: Path) -> None:
+def test_one_question_or_none_is_a_page_of_unknowns(
+    n: int, subtasks: int, models: int, tmp_path: Path
+) -> None:
     made = with_questions(
-        contents(models=2, subtasks=subtasks, stimuli=3, flips=0, ablations=True), n
+        contents(models=models, subtasks=subtasks, stimuli=3, flips=0, ablations=True), n
     )
     page = ParsedPage(written(made, tmp_path)[0])
-    assert page.text.count("unknown, as 1 question is too few" if n else "No question of 1") == 2
+    assert (
+        page.text.count("unknown, as 1 question is too few" if n else "No question of 1") == models
+    )
     heading, *rows = page.tables["leaderboard-table"]
     assert {row[heading.index("verdict")] for row in rows} == {"? unknown"}
     assert "nan" not in re.findall(r"[a-z]+", page.text.lower())
