@@ -24,6 +24,10 @@ GENERATED_TOKENS_KEYS = (
 # More tokens than a sentence put into a prompt can add beyond its own bytes, or take away, by
 # parting words around it.
 _PARTED_TOKENS = 64
+# The tokenizers library needs 200 times a text's size: of longer texts only a prefix is encoded.
+PREFIX_CHARS = 20_000
+# A prefix of so many times the room is more than the room in most languages.
+_CHARS_PER_TOKEN = 6
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,14 @@ class PromptTokens:
         return [any(cut[i * per_arm : (i + 1) * per_arm]) for i in range(n_arms)]
 
     def count(self, text: str, special: bool = True) -> int:
+        """Exact, and about as slow and large as the text; see `about`."""
         return len(self._tokenizer.encode(_encodable(text), add_special_tokens=special).ids)
+
+    def about(self, text: str) -> float:
+        """As `count` up to 20,000 characters; scaled up from these where there are more."""
+        if len(text) <= PREFIX_CHARS:
+            return self.count(text)
+        return self.count(text[:PREFIX_CHARS]) * len(text) / PREFIX_CHARS
 
     def _is_cut(self, prompt: str, rest: object, counted: list[tuple[int, int]]) -> bool:
         if isinstance(rest, Mapping):
@@ -99,7 +110,7 @@ class PromptTokens:
         # No tokenizer makes more tokens than bytes, begin and end marks aside.
         if 4 * len(text) + 2 <= room:
             return False
-        n_bytes = len(text) if text.isascii() else len(_encodable(text).encode())
+        n_bytes = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
         if n_bytes + 2 <= room:
             return False
         for bytes_before, tokens_before in counted:
@@ -108,10 +119,21 @@ class PromptTokens:
                 return False
             if inserted >= 0 and tokens_before - _PARTED_TOKENS > room:
                 return True
-        n_tokens = self.count(text)
+        n_tokens = self._enough_tokens(text, room)
         if not counted:
             counted.append((n_bytes, n_tokens))
         return n_tokens > room
+
+    def _enough_tokens(self, text: str, room: int) -> int:
+        """A text's tokens; fewer, but more than there is room for, where a prefix has as many."""
+        n_chars = max(PREFIX_CHARS, _CHARS_PER_TOKEN * room)
+        while n_chars < len(text):
+            # Where a prefix ends it may part a word, and so have tokens that the text has not.
+            n_tokens = self.count(text[:n_chars]) - _PARTED_TOKENS
+            if n_tokens > room:
+                return n_tokens
+            n_chars *= 2
+        return self.count(text)
 
 
 @lru_cache(maxsize=4)

@@ -26,7 +26,7 @@ def mcnemar(gained: ArrayLike, lost: ArrayLike) -> Floats:
         gained: questions right under the arm alone; any shape.
         lost: questions right under the base alone; the same shape.
     """
-    gained, lost = np.asarray(gained, dtype=np.float64), np.asarray(lost, dtype=np.float64)
+    gained, lost = (np.rint(np.asarray(x)).astype(np.int64) for x in (gained, lost))
     tail = special.bdtr(np.minimum(gained, lost), gained + lost, 0.5)
     return np.asarray(np.minimum(2 * tail, 1.0), dtype=np.float64)
 

@@ -13,6 +13,6 @@ __all__ = [
     "ReportContents",
     "build",
     "markdown",
-    "write_report",
     "write_page",
+    "write_report",
 ]

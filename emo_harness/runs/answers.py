@@ -56,8 +56,8 @@ def _answer(line: SampleLine) -> Answer:
         return _from_sample(json.loads(text, strict=False))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
-            f"reading a question again from {line.file.name}, byte {line.offset}",
-            found=f"{type(error).__name__}: {str(error)[:80]}",
+            f"reading a question again from {line.file}, byte {line.offset}",
+            found="no file, or another line than was read before",
             expected="the line that was read before",
             fix="the file has changed while the report was made; report again",
         ) from error

@@ -141,7 +141,7 @@ def _asked(one: ArmScores) -> tuple[str, ...]:
 
 
 def _task(task: RunTask) -> str:
-    return f"{task.model} in {task.results_file.name}"
+    return f"{task.model} in {task.facts.results_file}"
 
 
 def _run(one: ArmScores) -> str:

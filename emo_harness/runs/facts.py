@@ -31,7 +31,8 @@ class RunFacts:
     """One results file: what made it. Unknown text is "", an unknown number NaN.
 
     Attributes:
-        results_file: its name.
+        results_file: its name; where others have the same name, with the nearest folder that
+            tells them apart.
         samples_bytes: of all its samples files of ours.
         date: as lm-eval writes it into file names.
         model: short name; `model_source` is lm-eval's name of the backend.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 from pydantic import Field
 
 from emo_harness.errors import UserError
+from emo_harness.runs.no_json import json_kind, no_json
 from emo_harness.runs.record import Logged
 from emo_harness.validation import validated
 
+# How lm-eval ends the name of a results file.
+DATE = re.compile(r"_(\d{4}-\d\d-\d\dT[\d.-]+\w?)\.json$")
 _FIX = "the file was changed after lm_eval wrote it; run the task again"
 
 
@@ -60,16 +64,27 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(results.get("configs"), dict):
-            raise ValueError("no `configs`")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"reading the results {path}",
-            found=f"{error}",
-            expected="the JSON file that lm_eval writes",
-            fix="remove the file or run again",
-        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _no_results(path, no_json(error)) from error
+    if not isinstance(results, dict):
+        raise _no_results(path, f"{json_kind(results)}, not the results that lm_eval writes")
+    configs = results.get("configs")
+    if not isinstance(configs, dict):
+        was = f"{json_kind(configs)} as" if "configs" in results else "no"
+        raise _no_results(path, f"{was} `configs`, so not the results that lm_eval writes")
     return results
+
+
+def _no_results(path: Path, found: str) -> UserError:
+    dated = DATE.search(path.name) is not None
+    return UserError(
+        f"reading the results {path}",
+        found=found,
+        expected="the JSON file results_<date>.json that lm_eval writes",
+        fix="run again, or leave this file out of the folder"
+        if dated
+        else "name the results file or its folder",
+    )
 
 
 def read_header(results: dict[str, Any], tasks: Iterable[str], path: Path) -> Header:
@@ -80,7 +95,7 @@ def read_header(results: dict[str, Any], tasks: Iterable[str], path: Path) -> He
     """
     header = validated(Header, results, f"reading the results {path}", _FIX)
     for task in tasks:
-        doing = f"reading the configuration of {task} in {path.name}"
+        doing = f"reading the configuration of {task} in {path}"
         validated(_TaskConfig, results["configs"][task], doing, _FIX)
         if task not in header.n_samples:
             raise UserError(

@@ -121,7 +121,7 @@ def read_record(raw: dict[str, Any], task: str, path: Path) -> Record:
     Raises:
         UserError: another schema, a missing or odd value, an arm twice, or no control first.
     """
-    doing = f"reading what {task} recorded in {path.name}"
+    doing = f"reading what {task} recorded in {path}"
     fix = (
         "report with the version of emo-harness that made the run "
         f"({raw.get('emo_harness', 'unknown')}), or run the task again"

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 # Filters are applied to so many questions at a time: some take long to set up, all hold texts.
 QUESTIONS_AT_A_TIME = 100
+CHARS_AT_A_TIME = 10_000_000
 # What a metric's entry says beside the arguments of its function.
 _NOT_ARGUMENTS = ("metric", "aggregation", "higher_is_better", "hf_evaluate")
 KNOWN_SCORES = 100_000
+KNOWN_CHARS = 1_000
 Slot = tuple[str, str]
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class RepeatScores:
         self._chains = _chains(task)
         self._metrics = _metrics(task.config.get("metric_list") or [])
         self._waiting: dict[Slot, list[_Waiting]] = {}
+        self._waiting_chars: dict[Slot, int] = {}
         self._scored: dict[Slot, list[NDArray[np.float64]]] = {}
         self._unable: dict[Slot, str] = {}
         self._known: dict[tuple[str, str, str], float] = {}
@@ -65,7 +68,11 @@ class RepeatScores:
         waiting = self._waiting.setdefault(slot, [])
         target = str(sample.target)
         waiting.append(_Waiting(asked, sample.resps, sample.doc, target, logged, where))
-        if len(waiting) >= QUESTIONS_AT_A_TIME:
+        n_chars = self._waiting_chars.get(slot, 0) + sum(
+            len(response) for responses in sample.resps for response in responses
+        )
+        self._waiting_chars[slot] = n_chars
+        if len(waiting) >= QUESTIONS_AT_A_TIME or n_chars >= CHARS_AT_A_TIME:
             self._score_waiting(slot)
 
     def means_and_variances(
@@ -96,6 +103,7 @@ class RepeatScores:
 
     def _score_waiting(self, slot: Slot) -> None:
         questions, self._waiting[slot] = self._waiting.get(slot, []), []
+        self._waiting_chars[slot] = 0
         if slot in self._unable or not questions:
             return
         metric, filter_name = slot
@@ -128,7 +136,11 @@ class RepeatScores:
                 continue
             row = scores[self._arm_ids.index(arm_id)]
             for i, answer in enumerate(responses):
-                key = (metric, question.target, str(answer))
+                shown = str(answer)
+                if len(shown) > KNOWN_CHARS:
+                    row[i] = score(question.target, answer)
+                    continue
+                key = (metric, question.target, shown)
                 if key not in self._known:
                     if len(self._known) >= KNOWN_SCORES:
                         self._known.clear()

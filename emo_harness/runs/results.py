@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from emo_harness.errors import UserError, quoted
 from emo_harness.prompt_tokens import PromptLimit
 from emo_harness.runs.facts import RunFacts, header_facts
-from emo_harness.runs.header import read_header, read_results
+from emo_harness.runs.header import DATE, read_header, read_results
 from emo_harness.runs.record import METADATA_KEY, Record, RunArm, read_record
 from emo_harness.runs.settings import settings_of
 
-_DATE = re.compile(r"_(\d{4}-\d\d-\d\dT[\d.-]+\w?)\.json$")
 _SAMPLES = re.compile(r"^samples_.+_(\d{4}-\d\d-\d\dT[\d.-]+\w?)\.jsonl$")
 
 
@@ -49,6 +48,12 @@ class RunTask:
         return self.record.run_arms
 
     @property
+    def samples_name(self) -> str:
+        """For messages, told apart like the name of the results file."""
+        told = self.facts.results_file.removesuffix(self.results_file.name)
+        return f"{told}{self.samples_file.name}"
+
+    @property
     def limited(self) -> bool:
         return self.n_questions != self.n_available
 
@@ -65,7 +70,29 @@ def find_tasks(folders: Iterable[Path]) -> list[RunTask]:
         for folder in folders
         for task in _tasks_of_folder(folder)
     }
-    return sorted(tasks.values(), key=lambda t: t.date)
+    names = _names_apart({path for path, _ in tasks})
+    named = [
+        replace(task, facts=replace(task.facts, results_file=names[path]))
+        for (path, _), task in tasks.items()
+    ]
+    return sorted(named, key=lambda t: t.date)
+
+
+def _names_apart(files: Iterable[Path]) -> dict[Path, str]:
+    """Each file's name; of equal names each with the nearest folder that tells them apart."""
+    alike: dict[str, list[Path]] = {}
+    for path in files:
+        alike.setdefault(path.name, []).append(path)
+    names: dict[Path, str] = {}
+    for name, paths in alike.items():
+        n_parts = 1
+        while len({path.parts[-n_parts:] for path in paths}) < len(paths):
+            n_parts += 1
+        between = "/.../" if n_parts > 2 else "/"
+        short = {p: name if n_parts == 1 else f"{p.parts[-n_parts]}{between}{name}" for p in paths}
+        whole = {p: "/".join(p.parts[-n_parts:]) for p in paths}
+        names |= short if len(set(short.values())) == len(paths) else whole
+    return names
 
 
 def _tasks_of_folder(folder: Path) -> list[RunTask]:
@@ -81,7 +108,7 @@ def _tasks_of_folder(folder: Path) -> list[RunTask]:
             expected="a folder that lm_eval wrote with --output_path and --log_samples",
             fix="check the path",
         )
-    files = [p for p in sorted(folder.rglob("*.json")) if _DATE.search(p.name)]
+    files = [p for p in sorted(folder.rglob("*.json")) if DATE.search(p.name)]
     if folder.is_dir():
         _refuse_samples_alone(folder, files)
     ours: list[RunTask] = []
@@ -103,13 +130,13 @@ def _tasks_of_folder(folder: Path) -> list[RunTask]:
 
 def _refuse_samples_alone(folder: Path, results: Iterable[Path]) -> None:
     """Samples cannot be read without the results beside them, which hold arms and settings."""
-    dates = {(p.parent, m.group(1)) for p in results if (m := _DATE.search(p.name))}
+    dates = {(p.parent, m.group(1)) for p in results if (m := DATE.search(p.name))}
     for path in sorted(folder.rglob("samples_*.jsonl")):
         match = _SAMPLES.match(path.name)
         if match and (path.parent, match.group(1)) not in dates:
             raise UserError(
                 f"reading the run folder {folder}",
-                found=f"{path.name} without its results file",
+                found=f"{path.relative_to(folder)} without its results file",
                 expected=f"results_{match.group(1)}.json beside it, with the arms and settings",
                 fix="put the results file back, or move the samples away",
             )
@@ -118,7 +145,7 @@ def _refuse_samples_alone(folder: Path, results: Iterable[Path]) -> None:
 def _tasks_of_file(path: Path) -> tuple[list[RunTask], list[str]]:
     """Our tasks in one results file, and the names of the others."""
     results = read_results(path)
-    match = _DATE.search(path.name)
+    match = DATE.search(path.name)
     date = match.group(1) if match else ""
     records: dict[str, Record] = {}
     foreign: list[str] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emo_harness.errors import UserError
+from emo_harness.errors import UserError, quoted
 from emo_harness.runs import store
 from emo_harness.runs.arm_scores import ArmScores, arm_scores
 from emo_harness.runs.comparable import (
@@ -80,6 +80,7 @@ def read_runs(
     merged, remarks = merge(scores)
     refuse_other_questions(merged)
     remarks += version_remarks(scores)
+    remarks += [told for i, task in enumerate(tasks) for told in _lost(task, readings[i])]
     remarks += dict.fromkeys(remark for r in readings.values() for remark in r.remarks)
     in_order = sorted(facts.values(), key=lambda f: (f.date, f.results_file))
     return RunsRead(merged, in_order, remarks)
@@ -187,6 +188,23 @@ def _read(task: RunTask, count_tokens: bool) -> SamplesReading:
     if path is not None and path == store.stored_file(task, count_tokens):
         store.save(path, reading)
     return reading
+
+
+def _lost(task: RunTask, reading: SamplesReading) -> list[str]:
+    """What is said of arms without any score in a task, though its samples name them."""
+    filters: dict[tuple[str, ...], list[str]] = {}
+    for (metric, filter_name), scores in zip(reading.slots, reading.scores, strict=True):
+        lost = np.isnan(scores).all(axis=0)
+        ids = tuple(arm.id for arm, is_lost in zip(task.arms, lost, strict=True) if is_lost)
+        if ids:
+            filters.setdefault(ids, []).append(f"{metric} under {filter_name}")
+    n_questions = len(reading.questions)
+    return [
+        f"{task.task} by {task.model} has no score of {quoted(ids)} ({quoted(names)}): all "
+        f"{n_questions}{'' if len(ids) == 1 else ' of each'} are null or NaN in "
+        f"{task.samples_name}, and count as unknown."
+        for ids, names in filters.items()
+    ]
 
 
 def _whole_facts(parts: Sequence[tuple[RunTask, SamplesReading]]) -> RunFacts:

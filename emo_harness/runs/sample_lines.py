@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from emo_harness.errors import UserError
+from emo_harness.runs.no_json import no_json
 
 BY_ARM = "_by_arm"
 READ_BYTES = 1 << 20
@@ -46,13 +47,19 @@ class Sample(msgspec.Struct):
 class LineReader:
     """Reads the lines of one samples file, in full or without prompts and answers.
 
+    Args:
+        name: the file's, for messages.
+
     Attributes:
         metrics: those with scores by arm, as the first line tells.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str) -> None:
         self._path = path
+        self._name = name
         self._first_metrics: list[str] = []
+        self._leading: str | None = None
+        self._next_full = True
         self.metrics: tuple[str, ...] = ()
         self._light: msgspec.json.Decoder[Any]
         self._full: msgspec.json.Decoder[Any]
@@ -63,28 +70,35 @@ class LineReader:
         lm-eval writes a question once per filter, with the same prompts and answers each time;
         they are read under the first filter alone unless `always_full`.
         """
-        leading: str | None = None
-        full = True
-        offset = 0
+        offset = number = 0
         with self._path.open("rb", buffering=READ_BYTES) as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    if leading is None:
-                        self._learn(line, number)
-                    sample = self._decoded(line, number, full)
-                    leading = leading or sample.filter
-                    if not full and sample.filter == leading:
-                        sample, full = self._decoded(line, number, True), True
-                    yield number, offset, sample, full
-                    full = always_full or sample.filter == leading
-                offset += len(line)
-        if leading is None:
+            while line := lines.readline():
+                number += 1
+                n_bytes = len(line)
+                if not line.isspace():
+                    yield number, offset, *self._sample(line, number, always_full)
+                offset += n_bytes
+                # Long lines would else stand side by side while the next one is read.
+                line = b""
+        if self._leading is None:
             raise UserError(
-                f"reading the samples {self._path.name}",
+                f"reading the samples {self._name}",
                 found="an empty file",
                 expected="one line per question",
                 fix="run the task again",
             )
+
+    def _sample(self, line: bytes, number: int, always_full: bool) -> tuple[Any, bool]:
+        """The line's sample, and whether prompts and answers are in it."""
+        if self._leading is None:
+            self._learn(line, number)
+        full = self._next_full
+        sample = self._decoded(line, number, full)
+        self._leading = self._leading or sample.filter
+        if not full and sample.filter == self._leading:
+            sample, full = self._decoded(line, number, True), True
+        self._next_full = always_full or sample.filter == self._leading
+        return sample, full
 
     def _learn(self, line: bytes, number: int) -> None:
         """Which metrics the file has; they are other fields in each task."""
@@ -94,7 +108,7 @@ class LineReader:
         self.metrics = tuple(k.removesuffix(BY_ARM) for k in raw if k.endswith(BY_ARM))
         if not self.metrics:
             raise UserError(
-                f"reading the samples {self._path.name}",
+                f"reading the samples {self._name}",
                 found="no scores by arm (was it a --predict_only run?)",
                 expected=f"samples with <metric>{BY_ARM}",
                 fix="run the task again without --predict_only",
@@ -122,17 +136,17 @@ class LineReader:
                 # What Python writes and reads though JSON does not allow it: NaN, Infinity, half
                 # of a surrogate pair.
                 raw = self._parsed(line, number)
-                sample = msgspec.convert(raw, decoder.type, strict=False)
+                sample = msgspec.convert(raw, decoder.type)
         except msgspec.ValidationError as error:
             raise UserError(
-                f"reading the samples {self._path.name}, line {number}",
+                f"reading the samples {self._name}, line {number}",
                 found=f"a sample with a missing or odd value ({error})",
                 expected="a sample as our tasks log it",
                 fix="run the task again",
             ) from error
         if sample.metrics != self._first_metrics:
             raise UserError(
-                f"reading the samples {self._path.name}, line {number}",
+                f"reading the samples {self._name}, line {number}",
                 found="other metrics than on the first line",
                 expected="the same metrics on every line",
                 fix="samples of several runs were put into one file; run the task again",
@@ -143,12 +157,12 @@ class LineReader:
         try:
             return json.loads(line.decode("utf-8"), strict=False)
         except (ValueError, RecursionError) as error:
-            raise self._no_sample(str(error)[:80], line, number) from error
+            raise self._no_sample(no_json(error), line, number) from error
 
     def _no_sample(self, found: str, line: bytes, number: int) -> UserError:
         torn = "" if line.endswith(b"\n") else " (a torn last line: was the run killed?)"
         return UserError(
-            f"reading the samples {self._path.name}, line {number}",
+            f"reading the samples {self._name}, line {number}",
             found=f"{found}{torn}",
             expected="one JSON object per line",
             fix=_AGAIN,

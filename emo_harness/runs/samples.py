@@ -67,7 +67,8 @@ def read_samples(task: RunTask, count_tokens: bool = True) -> SamplesReading:
         count_tokens: look for truncated prompts where the run's tokenizer is at hand.
 
     Raises:
-        UserError: a broken or odd line, lines missing or doubled, or an arm without any score.
+        UserError: a broken or odd line, lines missing or doubled, or an arm that no
+            question has.
     """
     tokens = PromptTokens.for_limit(task.limit) if count_tokens else None
     arm_ids = [arm.id for arm in task.arms]
@@ -76,9 +77,9 @@ def read_samples(task: RunTask, count_tokens: bool = True) -> SamplesReading:
     answers = _Answers(arm_ids, generated, tokens)
     again = RepeatScores(task) if repeats > 1 and generated else None
     slots: dict[tuple[str, str], _Slot] = {}
-    lines = LineReader(task.samples_file)
+    lines = LineReader(task.samples_file, task.samples_name)
     for number, offset, sample, full in lines.samples(always_full=again is not None):
-        where = f"reading the samples {task.samples_file.name}, line {number}"
+        where = f"reading the samples {task.samples_name}, line {number}"
         for index, metric in enumerate(lines.metrics):
             key = (metric, sample.filter)
             slot = slots[key] if key in slots else slots.setdefault(key, _Slot(arm_ids))
@@ -92,10 +93,12 @@ def read_samples(task: RunTask, count_tokens: bool = True) -> SamplesReading:
             except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
                 raise UserError(
                     where,
-                    found=f"a sample with a missing or odd value ({error!r})",
+                    found="a missing or odd value among prompts, answers and generation arguments",
                     expected="a sample as our tasks log it",
                     fix="run the task again",
                 ) from error
+        # Held on, it would stand beside the next line while that is read.
+        del sample
     _check(task, slots)
     means, variances = again.means_and_variances(list(slots)) if again else ({}, {})
     first = next(iter(slots.values()))
@@ -129,6 +132,8 @@ class _Slot:
         self._arm_ids = arm_ids
         self._known = set(arm_ids)
         self._seen: set[int] = set()
+        # Arms that some question has a score of, be it null.
+        self.named: set[str] = set()
         self.doc_ids: list[int] = []
         self.questions: list[str] = []
         self.prompts: list[str] = []
@@ -155,6 +160,7 @@ class _Slot:
                 fix="samples of several runs were put into one file; run the task again",
             )
         self._seen.add(sample.doc_id)
+        self.named.update(by_arm)
         self.doc_ids.append(sample.doc_id)
         self.questions.append(sample.doc_hash)
         self.prompts.append(sample.prompt_hash)
@@ -184,6 +190,10 @@ def _known(score: float | None) -> float:
     return NAN if score is None or not math.isfinite(score) else score
 
 
+def _is_text(responses: list[Any]) -> bool:
+    return bool(responses) and all(isinstance(response, str) for response in responses)
+
+
 class _Answers:
     """What has been read of prompts and answers, which are the same under every filter."""
 
@@ -197,7 +207,7 @@ class _Answers:
         self.answer_chars = array("d")
         self._refused = bytearray()
         self._truncated = bytearray()
-        self._counted = [[0, 0], [0, 0]]
+        self._counted: list[list[float]] = [[0, 0], [0, 0]]
         self._n_counted = 0
 
     def add(self, sample: Any, where: str) -> None:
@@ -209,6 +219,13 @@ class _Answers:
                 found=f"{len(requests)} requests and {len(sample.resps)} responses "
                 f"under {len(asked)} arms",
                 expected="as many of each under every arm",
+                fix="run the task again",
+            )
+        if self._generated and not all(map(_is_text, sample.resps)):
+            raise UserError(
+                where,
+                found="a response that is no text, or none at all",
+                expected="one or more texts under every arm",
                 fix="run the task again",
             )
         per_arm = len(requests) // len(asked)
@@ -248,7 +265,7 @@ class _Answers:
         assert self._tokens is not None  # noqa: S101
         self._n_counted += 1
         for counted, text in zip(self._counted, (prompt, answer), strict=True):
-            counted[0] += self._tokens.count(text)
+            counted[0] += self._tokens.about(text)
             counted[1] += len(text)
 
     def tokens_per_char(self) -> tuple[float, float]:
@@ -272,14 +289,14 @@ class _Answers:
 def _check(task: RunTask, slots: dict[tuple[str, str], _Slot]) -> None:
     """Refuse lines missing or doubled, and an arm that nothing is known of."""
     first = next(iter(slots.values()))
-    name = task.samples_file.name
+    name = task.samples_name
     for (metric, filter_name), slot in slots.items():
         doing = f"reading the samples {name} ({metric}, {filter_name})"
         if len(slot.questions) != task.n_questions:
             raise UserError(
                 doing,
                 found=f"{len(slot.questions)} questions",
-                expected=f"the {task.n_questions} that {task.results_file.name} tells of",
+                expected=f"the {task.n_questions} that {task.facts.results_file} tells of",
                 fix="lines are missing or doubled; run the task again",
             )
         if slot.questions != first.questions or slot.doc_ids != first.doc_ids:
@@ -289,9 +306,8 @@ def _check(task: RunTask, slots: dict[tuple[str, str], _Slot]) -> None:
                 expected="the same questions under every filter",
                 fix="run the task again",
             )
-        unscored = np.isnan(slot.matrix()).all(axis=0)
-        if unscored.any():
-            ids = [task.arms[i].id for i in np.flatnonzero(unscored)]
+        ids = [arm.id for arm in task.arms if arm.id not in slot.named]
+        if ids:
             raise UserError(
                 doing,
                 found=f"no score for {quoted(ids)} in any question",

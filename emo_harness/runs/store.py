@@ -25,7 +25,7 @@ from emo_harness.runs.samples import SamplesReading
 
 FOLDER_VARIABLE = "EMO_HARNESS_CACHE"
 # Goes up whenever the same samples file would be read as something else.
-READER_VERSION = 2
+READER_VERSION = 3
 _TEXTS = "texts"
 _UNREADABLE = (
     OSError,

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from emo_harness.report.contents import ReportContents
+from emo_harness.report.page import write_page
 
 VOID = {"meta", "link", "input", "br", "path", "use", "rect", "img"}
 
@@ -63,3 +69,10 @@ class ParsedPage(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str]]:
         """Attributes of every element of that name."""
         return [own for name, own in self.tags if name == tag]
+
+
+def written(made: ReportContents, folder: Path) -> tuple[str, dict[str, Any]]:
+    """The page and its numbers, written there."""
+    write_page(made, folder)
+    numbers = json.loads((folder / "report.json").read_text("utf-8"))
+    return (folder / "report.html").read_text("utf-8"), numbers

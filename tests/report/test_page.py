@@ -13,7 +13,6 @@ import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import matplotlib
@@ -27,24 +26,17 @@ from emo_harness.errors import UserError
 from emo_harness.report.blocks import Figure, Section, Table
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.figures.palette import PALETTE
-from emo_harness.report.names import short_names
 from emo_harness.report.numerals import probability_cell
 from emo_harness.report.page import write_page
 from emo_harness.report.page_numbers import tables
 from emo_harness.report.plain_text import shortened, visible
 from emo_harness.report.sections import sections
-from tests.report.parsed_page import ParsedPage
-from tests.report.synthetic import contents, with_questions
+from tests.report.parsed_page import ParsedPage, written
+from tests.report.synthetic import contents
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>\x00\x1b[31m\x85\u202e\ud800]]><!-- $x_1$ \" ' &amp;"
 )
-
-
-def written(made: ReportContents, folder: Path) -> tuple[str, dict]:
-    write_page(made, folder)
-    numbers = json.loads((folder / "report.json").read_text("utf-8"))
-    return (folder / "report.html").read_text("utf-8"), numbers
 
 
 @pytest.fixture(scope="module")
@@ -276,14 +268,6 @@ def test_verdicts_come_first_and_say_everything(usual: ReportContents, page: Par
     assert "margin 1 pp" in start and "Holm" in start
 
 
-def test_a_part_of_the_questions_is_stamped(tmp_path: Path) -> None:
-    stamp = "NOT FOR REPORTING"
-    made = contents(models=1, subtasks=1, stimuli=2, flips=0)
-    assert stamp not in written(made, tmp_path / "whole")[0]
-    limited = replace(made, claims=tuple(replace(c, limited=True) for c in made.claims))
-    assert stamp in written(limited, tmp_path / "part")[0]
-
-
 def test_no_place_stands_alone(page: ParsedPage) -> None:
     heading, *rows = page.tables["leaderboard-table"]
     places = [row[heading.index("place")] for row in rows]
@@ -294,66 +278,6 @@ def test_no_place_stands_alone(page: ParsedPage) -> None:
 def test_words_of_the_house(page: ParsedPage) -> None:
     assert "significan" not in page.text.lower()
     assert "nan" not in re.findall(r"[a-z]+", page.text.lower())
-
-
-def test_a_small_report_has_no_empty_parts(tmp_path: Path) -> None:
-    made = contents(models=1, subtasks=1, stimuli=1, per_subtask=6, flips=0)
-    found = sections(made)
-    assert not {"map", "subtasks", "flips", "ablations"} & {section.id for section in found}
-    assert all(section.blocks for section in found)
-    assert all(table.rows for table in tables(found))
-    written(made, tmp_path)
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("models", [1, 2])
-@pytest.mark.parametrize("subtasks", [1, 3])
-@pytest.mark.parametrize("n", [0, 1])
-def test_one_question_or_none_is_a_page_of_unknowns(
-    n: int, subtasks: int, models: int, tmp_path: Path
-) -> None:
-    made = with_questions(
-        contents(models=models, subtasks=subtasks, stimuli=3, flips=0, ablations=True), n
-    )
-    page = ParsedPage(written(made, tmp_path)[0])
-    assert (
-        page.text.count("unknown, as 1 question is too few" if n else "No question of 1") == models
-    )
-    heading, *rows = page.tables["leaderboard-table"]
-    assert {row[heading.index("verdict")] for row in rows} == {"? unknown"}
-    assert "nan" not in re.findall(r"[a-z]+", page.text.lower())
-    assert all(section.blocks for section in sections(made))
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_model_without_scores_stands_last_and_has_no_place(tmp_path: Path) -> None:
-    made = with_questions(contents(models=3, subtasks=3, stimuli=4, flips=0), 0, n_claims=1)
-    page = ParsedPage(written(made, tmp_path)[0])
-    heading, *rows = page.tables["leaderboard-table"]
-    assert [row[0] for row in rows][-1] == made.claims[0].label
-    assert [row[heading.index("place")] == "–" for row in rows] == [False, False, True]
-    assert "No question of 1" in page.text
-
-
-def test_models_of_unlike_footing_are_counted_apart(tmp_path: Path) -> None:
-    made = contents(models=3, subtasks=2, stimuli=2, flips=0)
-    counts = (2, 2, 1)
-    rows = [replace(r, n_models=n) for r, n in zip(made.leaderboard, counts, strict=True)]
-    page = ParsedPage(written(replace(made, leaderboard=tuple(rows)), tmp_path)[0])
-    heading, *shown = page.tables["leaderboard-table"]
-    assert [row[heading.index("place")][-1] for row in shown] == ["2", "2", "1"]
-    assert "asked alike" in page.text
-
-
-def test_a_run_of_placebos_alone_is_told_and_stamped(tmp_path: Path) -> None:
-    made = contents(models=2, subtasks=3, stimuli=2, flips=0, limited=True)
-    rows = tuple(row for row in made.rows if row.kind == "placebo")
-    made = replace(made, rows=rows, claims=(), leaderboard=())
-    page = ParsedPage(written(made, tmp_path)[0])
-    assert "NOT FOR REPORTING" in page.text and "No stimulus was asked" in page.text
-    assert len(page.tables["validity-placebos"]) == 1 + 2 * 5
-    assert len(page.tables["validity-arms"]) == 1 + 2 * 6
-    assert "2 models · bbh · placebo" in page.text
 
 
 def test_heading_counts_models_not_settings_and_tells_a_range(tmp_path: Path) -> None:
@@ -389,66 +313,11 @@ def test_small_p_values_are_sorted_though_shown_alike() -> None:
     assert page_module._sort_key(probability_cell(math.nan)) == ""
 
 
-def test_long_names_are_told_in_full_once(tmp_path: Path) -> None:
-    made = contents(models=2, subtasks=2, stimuli=3, flips=6, ablations=True)
-    full = {
-        c.label: f"org/{c.label}-" + "x" * 5000 + f"[seed={i}]" for i, c in enumerate(made.claims)
-    }
-
-    def named(item: Any) -> Any:
-        return replace(item, label=full[item.label])
-
-    made = replace(
-        made,
-        claims=tuple(map(named, made.claims)),
-        rows=tuple(map(named, made.rows)),
-        flips=tuple(map(named, made.flips)),
-        leaderboard=tuple(replace(r, claim=named(r.claim)) for r in made.leaderboard),
-        ablations=tuple(replace(a, series=full[a.series]) for a in made.ablations),
-    )
-    markup, numbers = written(made, tmp_path)
-    page = ParsedPage(markup)
-    shown = dict(page.tables["origin-names"][1:])
-    assert sorted(shown.values()) == sorted(full.values())
-    assert all(len(short) <= 60 for short in shown)
-    for name in full.values():
-        assert page.text.count(name) == 1
-    assert {row[0] for row in page.tables["leaderboard-table"][1:]} == set(shown)
-    titles = {own["title"] for own in page.all("th") if len(own.get("title", "")) > 1000}
-    assert titles == set(full.values())
-    assert max(len(own.get("id", "")) for _, own in page.tags) < 200
-    assert len(markup) < 1_500_000
-    board = next(s for s in numbers["sections"] if s["id"] == "leaderboard")["blocks"][0]
-    assert {row[0] for row in board["rows"]} == set(full.values())
-
-
-@given(st.lists(st.text(max_size=90), max_size=8), st.integers(12, 60))
-def test_short_names_are_short_and_different(names: list[str], most: int) -> None:
-    made = short_names(names, most)
-    shown = [made.get(name, name) for name in dict.fromkeys(names)]
-    assert len(set(shown)) == len(shown)
-    assert all(len(name) <= most + 6 for name in shown)
-
-
 def test_every_sentence_is_told(usual: ReportContents, page: ParsedPage) -> None:
     heading, *rows = page.tables["stimuli-sentences"]
     told = {row[heading.index("text")] for row in rows}
     assert told == {row.text for row in usual.rows if row.kind == "stimulus"}
     assert len(rows) == len(told)
-
-
-def test_stimuli_of_one_length_are_drawn_above_it(tmp_path: Path) -> None:
-    made = contents(models=2, subtasks=2, stimuli=3, flips=0)
-    rows = [replace(r, length=7.0, demand="", arousal_rank=math.nan) for r in made.rows]
-    markup, _ = written(replace(made, rows=tuple(rows)), tmp_path)
-    drawing = markup[markup.index('<figure id="stimuli-') :]
-    drawing = drawing[: drawing.index("</svg>")]
-    assert re.findall(r">(\d+)</text>", drawing).count("7") == 1 and ">length, tokens<" in drawing
-
-
-def test_nothing_to_tell_is_still_a_page(tmp_path: Path) -> None:
-    empty = ReportContents((), (), (), (), 0, (), (), 1.0, (), (), "")
-    assert "<!doctype html>" in written(empty, tmp_path)[0]
 
 
 def test_same_contents_give_the_same_bytes(usual: ReportContents, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ One unit is one CSS pixel. No pyplot, no global state: a report can be drawn in 
 from __future__ import annotations
 
 import io
+import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -117,9 +118,25 @@ def write(
 
 
 def fitted(text: str, width_px: float, size: float = FONT_PX) -> str:
-    """The text, cut with an ellipsis where it would be wider than that."""
+    """The text, its middle left out where it would be wider: names often differ at their ends."""
     most = max(int(width_px / (0.56 * size)), 4)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    tail = most // 2 - 1
+    return text if len(text) <= most else f"{text[: most - tail - 1]}…{text[-tail:]}"
+
+
+def fitted_apart(texts: Sequence[str], width_px: float, size: float = FONT_PX) -> list[str]:
+    """Texts as `fitted`; where that makes two alike, without the beginning all long ones share."""
+    cut = [fitted(text, width_px, size) for text in texts]
+    long = sorted({text for text, short in zip(texts, cut, strict=True) if text != short})
+    if len(set(cut)) == len(set(texts)) or len(long) < 2:
+        return cut
+    shared = os.path.commonprefix(long)  # noqa: RUF071, character by character is meant
+    start = max((shared.rfind(mark) for mark in "/-_ ["), default=0) + 1
+    most = max(int(width_px / (0.56 * size)), 4) - 2
+    return [
+        short if text not in long else f"…{text[start : start + most]}"
+        for text, short in zip(texts, cut, strict=True)
+    ]
 
 
 def text_width(texts: list[str], size: float = FONT_PX) -> float:

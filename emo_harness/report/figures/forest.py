@@ -68,9 +68,9 @@ def forest(rows: Sequence[ForestRow], margin_pp: float, name: str, title: str, a
     at = np.arange(len(rows))
     _intervals(plot, rows, at, left, right)
     _points(plot, rows, at)
-    for y, row in zip(at, rows, strict=True):
+    labels = canvas.fitted_apart([row.label for row in rows], label_px)
+    for y, row, label in zip(at, rows, labels, strict=True):
         heading = math.isnan(row.value)
-        label = canvas.fitted(row.label, label_px)
         weight = "bold" if heading else "normal"
         x = -label_px + (0 if heading else 10)
         middle = height - (y + 0.5) * ROW_PX

@@ -27,6 +27,7 @@ def series_key(figure: Figure, labels: Sequence[str]) -> None:
     width, _ = figure.get_size_inches() * canvas.PX_PER_INCH
     lines = _lines(labels, width)
     height = len(lines) * ROW_PX
+    shown = canvas.fitted_apart(labels, width - MARK_PX, canvas.SMALL_PX)
     made = canvas.axes(figure, 0, 0, width, height)
     made.set_axis_off()
     made.set_xlim(0, width)
@@ -37,9 +38,8 @@ def series_key(figure: Figure, labels: Sequence[str]) -> None:
             colour, marker = series(number)
             y = (row + 0.5) * ROW_PX
             made.plot([x], [y], marker=marker, color=colour, markersize=6.5, clip_on=False)
-            label = canvas.fitted(labels[number], width - MARK_PX)
-            canvas.write(made, x + 9, y, label, size=canvas.SMALL_PX, colour="ink")
-            x += _taken(label)
+            canvas.write(made, x + 9, y, shown[number], size=canvas.SMALL_PX, colour="ink")
+            x += _taken(labels[number])
 
 
 def fit_markers(number: int, size: float = 5.5) -> dict[str, Any]:

@@ -42,6 +42,8 @@ def subtask_scatter(panels: Sequence[SubtaskPanel], name: str, title: str, alt: 
     n_rows = -(-len(panels) // per_row)
     step = PANEL_PX + TOP_PX + FOOT_PX
     figure = canvas.canvas(LEFT_PX + per_row * (PANEL_PX + GAP_PX), n_rows * step)
+    # Bold letters are wider.
+    headings = canvas.fitted_apart([panel.label for panel in panels], 0.88 * PANEL_PX)
     for number, panel in enumerate(panels):
         row, column = divmod(number, per_row)
         left = LEFT_PX + column * (PANEL_PX + GAP_PX)
@@ -53,9 +55,7 @@ def subtask_scatter(panels: Sequence[SubtaskPanel], name: str, title: str, alt: 
         plot.grid(True, color=ink("band"), linewidth=0.8)
         plot.set_axisbelow(True)
         plot.plot([0, 100], [0, 100], color=ink("quiet"), linewidth=1)
-        # Bold letters are wider.
-        heading = canvas.fitted(panel.label, 0.88 * PANEL_PX)
-        canvas.write(plot, 0, PANEL_PX + 12, heading, weight="bold", own_scale=False)
+        canvas.write(plot, 0, PANEL_PX + 12, headings[number], weight="bold", own_scale=False)
         plot.set_xlabel("control, % right", color=ink("quiet"), fontsize=canvas.SMALL_PX)
         if column == 0:
             plot.set_ylabel("arm, % right", color=ink("quiet"), fontsize=canvas.SMALL_PX)

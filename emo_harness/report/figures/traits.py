@@ -16,6 +16,8 @@ from emo_harness.report.figures.palette import ink, series
 
 PANEL_PX = (270, 220)
 LEFT_PX, GAP_PX, FOOT_PX, TOP_PX = 58, 26, 46, 8
+# Room for the names of the series.
+LEAST_PX = 560
 JITTER = 0.28
 # Marks of different models at one value are set side by side, this share of the axis apart.
 SIDE_BY_SIDE = 0.012
@@ -52,7 +54,7 @@ def trait_panels(
         gains_pp: (n_series, n_stimuli).
         bounds_pp: (n_series, n_stimuli, 2) intervals, or None to leave them out.
     """
-    width = LEFT_PX + len(traits) * (PANEL_PX[0] + GAP_PX)
+    width = max(LEFT_PX + len(traits) * (PANEL_PX[0] + GAP_PX), LEAST_PX)
     top = key_height(labels, width) + TOP_PX
     figure = canvas.canvas(width, top + PANEL_PX[1] + FOOT_PX)
     series_key(figure, labels)

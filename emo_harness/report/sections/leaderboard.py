@@ -63,6 +63,7 @@ BOARD_COLUMNS = (
     Column("mode", "how the question is asked", filtered=True),
     Column("placement", "where the stimulus goes", filtered=True),
     Column("family", "of the stimuli", filtered=True),
+    Column("asked as", "the task's own family, where it is another", filtered=True),
 )
 
 
@@ -121,6 +122,7 @@ def _cells(row: LeaderboardRow, n_models: int, decimals: int) -> list[Cell]:
         text_cell(MODES.get(claim.mode, claim.mode)),
         text_cell(claim.placement),
         text_cell(claim.family),
+        text_cell(claim.asked if claim.asked != claim.family else ""),
         _place(row, n_models),
         text_cell(row.tied),
         Cell(claim.verdict, f"{verdict_words.SIGNS[tone]} {claim.verdict}", tone=tone),
