@@ -26,8 +26,8 @@ def mcnemar(gained: ArrayLike, lost: ArrayLike) -> Floats:
         gained: questions right under the arm alone; any shape.
         lost: questions right under the base alone; the same shape.
     """
-    gained, lost = (np.rint(np.asarray(x)).astype(np.int64) for x in (gained, lost))
-    tail = special.bdtr(np.minimum(gained, lost), gained + lost, 0.5)
+    up, down = (np.rint(np.asarray(x)).astype(np.int64) for x in (gained, lost))
+    tail = special.bdtr(np.minimum(up, down), up + down, 0.5)
     return np.asarray(np.minimum(2 * tail, 1.0), dtype=np.float64)
 
 
@@ -135,6 +135,6 @@ def _normal_p(observed: float, spread: float) -> float:
 
 
 def _drawn_p(n_far: int, n_draws: int, observed: float, spread: float) -> float:
-    """Share of draws as far out; where there is none, the normal tail, trusted for as much again."""
+    """Share of draws as far out; where there is none, the normal tail, trusted that far again."""
     drawn = (n_far + 1) / (n_draws + 1)
     return drawn if n_far else min(drawn, max(_normal_p(observed, spread), drawn**2))
