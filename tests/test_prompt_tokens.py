@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_harness.prompt_tokens import PromptLimit, PromptTokens, tokenizer_file
+from emo_harness.prompt_tokens import PREFIX_CHARS, PromptLimit, PromptTokens, tokenizer_file
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,48 @@ def test_a_counted_prompt_bounds_its_likes_without_counting_them(tokenizer_folde
     long_like = "Calm down. " + long
     assert PromptTokens(Counting(), 2000).truncated([(long, {}), (long_like, {})], 2) == [True] * 2
     assert counted == [long]
+
+
+class Recording:
+    """A tokenizer that remembers how long the texts were that it was given."""
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.n_chars: list[int] = []
+
+    def encode(self, text: str, add_special_tokens: bool) -> object:
+        self.n_chars.append(len(text))
+        return self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+
+def test_of_a_huge_prompt_only_a_prefix_is_encoded(tokenizer_folder: Path) -> None:
+    huge = "word " * 1_000_000
+    recording = Recording(tokenizer_folder)
+    tokens = PromptTokens(recording, 2048)
+    assert tokens.truncated([(huge, {}), ("Calm down. " + huge, {})], 2) == [True, True]
+    assert recording.n_chars == [PREFIX_CHARS]
+
+
+@pytest.mark.parametrize("n_words", [1791, 1792, 1793])
+@pytest.mark.parametrize("where", ["first", "last", "spread"])
+def test_a_long_prompt_is_cut_exactly_where_its_tokens_exceed_the_room(
+    tokenizer_folder: Path, n_words: int, where: str
+) -> None:
+    blank = " " * 300_000
+    words = "word " * n_words
+    text = {"first": words + blank, "last": blank + words, "spread": ("word" + " " * 97) * n_words}
+    tokens = PromptTokens(Recording(tokenizer_folder), 2048)
+    assert tokens.truncated([(text[where], {})], 1) == [n_words > 1792]
+
+
+def test_a_huge_text_is_counted_by_its_beginning(tokenizer_folder: Path) -> None:
+    recording = Recording(tokenizer_folder)
+    tokens = PromptTokens(recording, 2048)
+    assert tokens.about("word " * 1_000_000) == 1_000_000
+    assert tokens.about("word " * 100) == tokens.count("word " * 100) == 100
+    assert max(recording.n_chars) == PREFIX_CHARS
 
 
 def test_lone_surrogates_are_counted_not_refused(tokenizer_folder: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 
-from emo_harness.report.claims import ChosenStimulus
+from emo_harness.report.claims import ChosenStimulus, FamilyClaim
 from emo_harness.report.leaderboard import LeaderboardRow
 
 COLUMNS = (
@@ -30,6 +31,15 @@ NOTE = (
     "(paired differences, Holm). Worst and best stimulus: chosen on one half of the questions, "
     "estimated on the other. Verdicts are Holm-corrected over the report's claims."
 )
+
+
+_PLACE_FIELDS = ("rank_low", "rank_high", "tied", "n_models")
+_CHOSEN = ("best", "worst")
+BOARD_FIELDS = [
+    *_PLACE_FIELDS,
+    *(field.name for field in fields(FamilyClaim) if field.name not in _CHOSEN),
+    *(f"{name}_{field.name}" for name in _CHOSEN for field in fields(ChosenStimulus)),
+]
 
 
 def board_cells(row: LeaderboardRow) -> list[str]:
@@ -123,15 +133,16 @@ def _chosen(found: ChosenStimulus | None) -> str:
 
 
 def _flat(row: LeaderboardRow) -> dict[str, object]:
-    fields = dict(vars(row.claim))
-    best, worst = fields.pop("best"), fields.pop("worst")
+    numbers = {name: value for name, value in vars(row.claim).items() if name not in _CHOSEN}
     chosen = {
         f"{name}_{key}": "/".join(value) if isinstance(value, tuple) else value
-        for name, one in (("best", best), ("worst", worst))
-        for key, value in (vars(one) if one else {}).items()
+        for name in _CHOSEN
+        for key, value in (
+            vars(getattr(row.claim, name)) if getattr(row.claim, name) else {}
+        ).items()
     }
-    places = {name: getattr(row, name) for name in ("rank_low", "rank_high", "tied", "n_models")}
-    return places | fields | chosen
+    places = {name: getattr(row, name) for name in _PLACE_FIELDS}
+    return places | numbers | chosen
 
 
 def _in_markdown(text: str) -> str:

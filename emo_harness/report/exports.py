@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from emo_harness.report.board_table import board_latex, board_markdown, board_records
+from emo_harness.report.board_table import BOARD_FIELDS, board_latex, board_markdown, board_records
 from emo_harness.report.build import Report
 from emo_harness.report.effect_table import EffectRow
 from emo_harness.report.effect_text import markdown
@@ -35,8 +35,8 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 def _table_writers(report: Report) -> dict[str, Writer]:
     contents = report.contents
     rows, board = contents.rows, contents.leaderboard
-    effects, boards = _frame([vars(row) for row in rows]), _frame(board_records(board))
-    flips = report.flips
+    effects = pd.DataFrame(_storable(vars(row) for row in rows))
+    boards = pd.DataFrame(_storable(board_records(board)), columns=BOARD_FIELDS)
     return {
         "effects.csv": lambda path: effects.round(CSV_DECIMALS).to_csv(path, index=False),
         "effects.parquet": lambda path: effects.to_parquet(path, index=False),
@@ -44,17 +44,16 @@ def _table_writers(report: Report) -> dict[str, Writer]:
         "leaderboard.csv": lambda path: boards.round(CSV_DECIMALS).to_csv(path, index=False),
         "leaderboard.md": text_writer(visible(board_markdown(board))),
         "leaderboard.tex": text_writer(visible(board_latex(board))),
-        "flips.parquet": lambda path: flips.to_parquet(path, index=False),
+        "flips.parquet": lambda path: report.flips.to_parquet(path, index=False),
     }
 
 
-def _frame(records: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """A table that any file can hold: text made visible, surrogates included."""
-    table = pd.DataFrame(records)
-    for name in table.columns:
-        if any(isinstance(value, str) for value in table[name]):
-            table[name] = [visible(v) if isinstance(v, str) else v for v in table[name]]
-    return table
+def _storable(records: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
+    """The records as any table can hold them: text made visible, halves of surrogates included."""
+    return [
+        {name: visible(value) if isinstance(value, str) else value for name, value in one.items()}
+        for one in records
+    ]
 
 
 def rows_of(folder: Path) -> list[EffectRow]:

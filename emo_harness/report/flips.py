@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from emo_harness.report.groups import Group
-from emo_harness.report.plain_text import shortened
+from emo_harness.report.plain_text import shortened, visible
 from emo_harness.runs import Answer, ArmScores, SampleLine, read_answers
 
 KINDS = ("fixed", "broke")
@@ -68,7 +68,7 @@ def flip_table(groups: Iterable[Group]) -> pd.DataFrame:
         if not group.head.primary:
             continue
         doc_ids = np.concatenate([member.doc_ids for member in group.members])
-        subtasks = np.array([member.subtask for member in group.members])
+        subtasks = np.array([visible(member.subtask) for member in group.members])
         for family, members in group.families.items():
             for kind in KINDS:
                 n_stimuli = _changed(group, members, kind)
@@ -76,12 +76,12 @@ def flip_table(groups: Iterable[Group]) -> pd.DataFrame:
                 parts.append(
                     pd.DataFrame(
                         {
-                            "label": group.label,
-                            "benchmark": group.head.benchmark,
+                            "label": visible(group.label),
+                            "benchmark": visible(group.head.benchmark),
                             "subtask": subtasks[group.strata[rows]],
                             "mode": group.head.mode,
                             "placement": group.head.placement,
-                            "family": family,
+                            "family": visible(family),
                             "doc_id": doc_ids[rows],
                             "kind": kind,
                             "n_stimuli": n_stimuli[rows],

@@ -8,7 +8,9 @@ import json
 def no_json(error: Exception) -> str:
     """Why `json.loads` failed, without Python's own words for it."""
     if isinstance(error, json.JSONDecodeError):
-        return f"no JSON: {error.msg}, character {error.pos}" if error.doc.strip() else "no text"
+        # What stands in brackets is advice to programmers.
+        why = error.msg.partition(" (")[0]
+        return f"no JSON: {why}, character {error.pos}" if error.doc.strip() else "an empty file"
     if isinstance(error, UnicodeDecodeError):
         return f"bytes that are no UTF-8 text, at byte {error.start}"
     if isinstance(error, RecursionError):

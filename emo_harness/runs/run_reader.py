@@ -80,7 +80,7 @@ def read_runs(
     merged, remarks = merge(scores)
     refuse_other_questions(merged)
     remarks += version_remarks(scores)
-    remarks += [told for i, task in enumerate(tasks) for told in _lost(task, readings[i])]
+    remarks += _lost(tasks, readings)
     remarks += dict.fromkeys(remark for r in readings.values() for remark in r.remarks)
     in_order = sorted(facts.values(), key=lambda f: (f.date, f.results_file))
     return RunsRead(merged, in_order, remarks)
@@ -190,20 +190,25 @@ def _read(task: RunTask, count_tokens: bool) -> SamplesReading:
     return reading
 
 
-def _lost(task: RunTask, reading: SamplesReading) -> list[str]:
+def _lost(tasks: Sequence[RunTask], readings: Mapping[int, SamplesReading]) -> list[str]:
     """What is said of arms without any score in a task, though its samples name them."""
-    filters: dict[tuple[str, ...], list[str]] = {}
-    for (metric, filter_name), scores in zip(reading.slots, reading.scores, strict=True):
-        lost = np.isnan(scores).all(axis=0)
-        ids = tuple(arm.id for arm, is_lost in zip(task.arms, lost, strict=True) if is_lost)
-        if ids:
-            filters.setdefault(ids, []).append(f"{metric} under {filter_name}")
-    n_questions = len(reading.questions)
+    lost: dict[tuple[str, str, tuple[str, ...], tuple[str, ...]], dict[str, int]] = {}
+    for i, task in enumerate(tasks):
+        reading = readings[i]
+        slots: dict[tuple[str, ...], list[str]] = {}
+        for (metric, filter_name), scores in zip(reading.slots, reading.scores, strict=True):
+            unknown = np.flatnonzero(np.isnan(scores).all(axis=0))
+            ids = tuple(task.arms[column].id for column in unknown)
+            slots.setdefault(ids, []).append(f"{metric} under {filter_name}")
+        for ids, names in slots.items():
+            if ids:
+                key = (task.model, task.facts.results_file, ids, tuple(names))
+                lost.setdefault(key, {})[task.task] = len(reading.questions)
     return [
-        f"{task.task} by {task.model} has no score of {quoted(ids)} ({quoted(names)}): all "
-        f"{n_questions}{'' if len(ids) == 1 else ' of each'} are null or NaN in "
-        f"{task.samples_name}, and count as unknown."
-        for ids, names in filters.items()
+        f"No score of {quoted(ids)} in {quoted(counts)} by {model} ({quoted(names)}; "
+        f"{results_file}): all {sum(counts.values())}{'' if len(ids) == 1 else ' of each'} are "
+        "null or NaN, and count as unknown."
+        for (model, results_file, ids, names), counts in lost.items()
     ]
 
 

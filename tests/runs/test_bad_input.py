@@ -32,6 +32,24 @@ def test_a_missing_score_is_unknown_and_nothing_else_is_lost(tmp_path: Path, mis
     assert one.unparsed[~unknown].all() and not one.unparsed[unknown].any()
 
 
+@pytest.mark.parametrize("missing", [float("nan"), None])
+def test_an_arm_that_lost_every_score_is_unknown_and_told(tmp_path: Path, missing: Any) -> None:
+    made_run(tmp_path, score=lambda q, arm: missing if arm == "ea01" else 1.0)
+    read = read_runs([tmp_path], progress=False)
+    for one in read.scores:
+        assert np.isnan(one.scores).all(axis=0).tolist() == [False, False, True, False]
+    (remark,) = read.remarks
+    assert "No score of ea01 in emo_bbh_attack_navigate by org/model" in remark
+    assert "all 3 are null or NaN" in remark
+
+
+def test_an_arm_that_no_question_names_is_of_another_run(tmp_path: Path) -> None:
+    made_run(tmp_path, score=lambda q, arm: "absent" if arm == "ea01" else 1.0)
+    with pytest.raises(UserError, match="not of one run") as raised:
+        read_runs([tmp_path], progress=False)
+    assert "no score for ea01 in any question" in raised.value.found
+
+
 HOSTILE = {
     "html": "</script><script>alert('x')</script><img src=x onerror=alert(1)>",
     "control characters": "a\x00b\x1b[31mc\x07\u202e\u2028",
@@ -83,6 +101,24 @@ def test_a_file_is_not_held_whole(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3_000_000
+
+
+def test_long_lines_are_held_one_at_a_time(tmp_path: Path) -> None:
+    import tracemalloc
+
+    from emo_harness.runs.samples import read_samples
+
+    long = "ten bytes." * 400_000
+    made_run(tmp_path, questions="abcd", answer=lambda q, arm: long if arm == "ea02" else "Yes")
+    (task,) = find_tasks([tmp_path])
+    with task.samples_file.open("rb") as lines:
+        n_bytes = max(map(len, lines))
+    tracemalloc.start()
+    read_samples(task)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The line, its answer, and what parsing the first line holds for a moment.
+    assert peak < 3.3 * n_bytes
 
 
 def test_samples_alone_are_named(tmp_path: Path) -> None:

@@ -139,6 +139,36 @@ def test_runs_that_disagree_are_refused_with_their_names(tmp_path: Path) -> None
     assert "results_2026-01-01" in raised.value.found and "results_2026-01-02" in raised.value.found
 
 
+def test_copies_of_a_run_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    name = "results_2026-01-01T00-00-00.000000.json"
+    for folder in "ab":
+        made_run(tmp_path / folder / "org__model")
+    (remark,) = read(tmp_path).remarks
+    assert f"(a/.../{name}, b/.../{name})" in remark
+    made_run(tmp_path / "b" / "org__model", score=by_question)
+    with pytest.raises(UserError) as raised:
+        read(tmp_path)
+    assert f"in b/.../{name} differ from those in a/.../{name}" in raised.value.found
+    assert str(tmp_path) not in str(raised.value)
+    next((tmp_path / "b").rglob("samples_*")).write_text("{}")
+    with pytest.raises(UserError, match=r"reading the samples b/\.\.\./samples_"):
+        read(tmp_path)
+
+
+def test_a_name_is_as_long_as_telling_apart_needs(tmp_path: Path) -> None:
+    def names(*folders: str) -> list[str]:
+        paths = [made_run(tmp_path / folder) for folder in folders]
+        files = [fact.results_file for fact in read(*paths).facts]
+        return sorted(
+            file.removesuffix("results_2026-01-01T00-00-00.000000.json") for file in files
+        )
+
+    assert names("a") == [""]
+    assert names("a", "b") == ["a/", "b/"]
+    assert names("a/m", "b/m") == ["a/.../", "b/.../"]
+    assert names("a/m", "a/n", "b/m") == ["a/m/", "a/n/", "b/m/"]
+
+
 @pytest.mark.parametrize(
     "other",
     [

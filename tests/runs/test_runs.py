@@ -161,12 +161,47 @@ def without(key: str) -> object:
     return damage
 
 
-def null_score(results: Path, samples: Path) -> None:
-    samples.write_text(samples.read_text().replace('"ea02": 0.0', '"ea02": null'))
+def numeric_text_score(results: Path, samples: Path) -> None:
+    samples.write_text(samples.read_text().replace('"ea02": 0.0', '"ea02": "0.0"', 1))
+
+
+def null_response(results: Path, samples: Path) -> None:
+    samples.write_text(samples.read_text().replace('["mumble"]', "[null]", 1))
+
+
+def list_line(results: Path, samples: Path) -> None:
+    samples.write_text(samples.read_text() + "[1, 2]\n")
+
+
+def binary(results: Path, samples: Path) -> None:
+    samples.write_bytes(b"\xff\xfe\x00")
+
+
+def empty_results(results: Path, samples: Path) -> None:
+    results.write_text("")
+
+
+def torn_results(results: Path, samples: Path) -> None:
+    results.write_text(results.read_text()[:-40])
+
+
+def list_results(results: Path, samples: Path) -> None:
+    results.write_text("[1, 2]")
+
+
+def null_results(results: Path, samples: Path) -> None:
+    results.write_text("null")
+
+
+def list_configs(results: Path, samples: Path) -> None:
+    results.write_text('{"configs": []}')
 
 
 def other_schema(results: Path, samples: Path) -> None:
     results.write_text(results.read_text().replace('"schema": 1', '"schema": 99'))
+
+
+PYTHON = ("object has no attribute", "NoneType", "'list'", "Error(", "codec can't")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +211,15 @@ def other_schema(results: Path, samples: Path) -> None:
         (doubled, "a second time"),
         (without("doc_hash"), "doc_hash"),
         (without("unparsed"), "unparsed"),
-        (null_score, "no score for ea02 in any question"),
+        (numeric_text_score, "odd value"),
+        (null_response, "a response that is no text"),
+        (list_line, "odd value"),
+        (binary, "no UTF-8 text"),
+        (empty_results, "an empty file"),
+        (torn_results, "no JSON"),
+        (list_results, "a JSON list, not the results that lm_eval writes"),
+        (null_results, "null, not the results that lm_eval writes"),
+        (list_configs, "a JSON list as `configs`"),
         (text_score, "odd value"),
         (other_schema, "schema 99"),
         (torn, "a torn last line"),
@@ -197,6 +240,27 @@ def test_damaged_runs_are_told(mini_run: Path, tmp_path: Path, damage: object, t
     with pytest.raises(UserError) as raised:
         read_all(folder)
     assert told in raised.value.found
+    assert not any(word in str(raised.value) for word in PYTHON)
+    assert "remove" not in raised.value.fix
+
+
+@pytest.mark.parametrize("damage", [empty_results, torn_results, list_results])
+def test_a_folder_s_broken_results_may_be_left_out(
+    mini_run: Path, tmp_path: Path, damage: object
+) -> None:
+    folder, results, samples = copy(mini_run, tmp_path)
+    damage(results, samples)  # type: ignore[operator]
+    with pytest.raises(UserError) as raised:
+        find_tasks([folder])
+    assert raised.value.fix == "run again, or leave this file out of the folder"
+
+
+def test_a_file_that_holds_no_results_is_told_apart(mini_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    for path in (next(mini_run.rglob("samples_*")), tmp_path / "notes.txt"):
+        with pytest.raises(UserError) as raised:
+            find_tasks([path])
+        assert raised.value.fix == "name the results file or its folder"
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
