@@ -84,7 +84,7 @@ def verdict(
         return Verdict("lowers")
     between_pp = 100 * math.sqrt(max(between_variance, 0.0))
     needs = questions_needed(gain, margin_pp, between_pp)
-    if math.isinf(needs):
+    if math.isinf(needs) or 0 < n_stimuli < FEWEST_STIMULI:
         factor = (between_pp / _deciding_se_pp(gain, margin_pp, _Z)) ** 2
         return Verdict("undecided", max(n_stimuli * max(factor, 1.1), FEWEST_STIMULI), "stimuli")
     return Verdict("undecided", needs)

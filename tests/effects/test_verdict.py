@@ -191,7 +191,7 @@ def test_undecided_needs_more_than_there_is_and_no_absurd_number_of_stimuli(
         assert math.isfinite(found.needs)
         assert found.needs > (m if found.needs_what == "stimuli" else 1000)
         if found.needs_what == "stimuli":
-            assert found.needs <= m * max(1.1, (6 * se_pp / margin_pp) ** 2 + 1)
+            assert found.needs <= max(10, m * max(1.1, (6 * se_pp / margin_pp) ** 2 + 1))
 
 
 def test_near_the_margin_stimuli_that_vary_are_not_made_up_for_by_trillions_of_questions() -> None:
@@ -211,3 +211,10 @@ def test_numbers_are_rounded_up_to_two_digits() -> None:
 def test_rounding_up_is_never_below_and_at_most_a_tenth_or_one_above(number: float) -> None:
     assert number <= round_up(number) * (1 + 1e-9)
     assert round_up(number) <= max(1.1 * number, number + 1)
+
+
+def test_few_stimuli_are_told_to_be_too_few_whatever_the_questions() -> None:
+    for m in (2, 5, 9):
+        found = judged(0.5, 2.0, 1.0, n_stimuli=m)
+        assert (found.needs_what, found.needs >= 10) == ("stimuli", True)
+    assert judged(0.5, 2.0, 1.0, n_stimuli=10).needs_what == "questions"

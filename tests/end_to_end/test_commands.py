@@ -29,7 +29,11 @@ def call(program: str, *arguments: str, **environment: str) -> subprocess.Comple
 
 
 def results_in(folder: Path) -> dict:
-    return json.loads(next(folder.rglob("results_*.json")).read_text())
+    """The results, but for the command line that made them."""
+    results = json.loads(next(folder.rglob("results_*.json")).read_text())
+    commands = [c["metadata"]["emo"].pop("command") for c in results["configs"].values()]
+    assert all(str(folder) in command for command in commands)
+    return results
 
 
 def test_bare_lm_eval_and_emo_run_write_the_same_results(tmp_path: Path) -> None:
