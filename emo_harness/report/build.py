@@ -10,9 +10,9 @@ import pandas as pd
 
 from emo_harness.effects import MARGIN_PP
 from emo_harness.report.ablation import ablations
-from emo_harness.report.claims import family_claims
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.effect_table import effect_rows
+from emo_harness.report.family_claims import family_claims
 from emo_harness.report.flips import flip_table, most_flipped
 from emo_harness.report.groups import groups_of
 from emo_harness.report.leaderboard import leaderboard

@@ -7,7 +7,8 @@ import pytest
 
 from emo_harness.effects import holm, paired_gain, two_way_gain
 from emo_harness.report.ablation import ablations
-from emo_harness.report.claims import FamilyClaim, family_claims
+from emo_harness.report.claims import FamilyClaim
+from emo_harness.report.family_claims import family_claims
 from emo_harness.report.groups import groups_of
 from emo_harness.report.leaderboard import leaderboard, tied_runs
 from emo_harness.report.repeated import repeated_remarks

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from emo_harness.effects import benjamini_hochberg, mcnemar, paired_gain
-from emo_harness.report.claims import family_claims
 from emo_harness.report.effect_table import EffectRow, effect_rows
+from emo_harness.report.family_claims import family_claims
 from emo_harness.report.groups import groups_of
 from tests.report.made_scores import arm, made_scores, one_group
 

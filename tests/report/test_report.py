@@ -9,6 +9,7 @@ import pytest
 from emo_harness.errors import UserError
 from emo_harness.report import EffectRow, Report, build, markdown, write_report
 from emo_harness.report.effect_text import reported_tables
+from emo_harness.report.freshness import REPORT_FILES
 from emo_harness.runs import read_runs
 from tests.conftest import answers_mini, build_task, write_run
 
@@ -61,17 +62,7 @@ def test_files_hold_every_row_and_appear_whole(mini_run: Path, tmp_path: Path) -
     made = report_of(mini_run)
     rows = made.contents.rows
     files = write_report(made, tmp_path / "new" / "report")
-    assert [f.name for f in files] == [
-        "report.html",
-        "report.json",
-        "effects.csv",
-        "effects.parquet",
-        "effects.md",
-        "leaderboard.csv",
-        "leaderboard.md",
-        "leaderboard.tex",
-        "flips.parquet",
-    ]
+    assert [f.name for f in files] == list(REPORT_FILES)
     assert sorted(p.name for p in files[0].parent.iterdir()) == sorted(f.name for f in files)
     csv, parquet = pd.read_csv(files[2]), pd.read_parquet(files[3])
     assert len(csv) == len(parquet) == len(rows)
