@@ -72,7 +72,7 @@ def boards(contents: ReportContents) -> list[Board]:
 
 
 def _key(item: FamilyClaim | EffectRow) -> Key:
-    return (item.benchmark, item.mode, item.placement, item.asked, item.family)
+    return (*item.board, item.family)
 
 
 def _asked_like(row: EffectRow, keys: dict[Key, list[FamilyClaim]]) -> list[Key]:

@@ -108,8 +108,7 @@ def section(contents: ReportContents) -> Section | None:
 
 
 def _board(row: LeaderboardRow) -> tuple[str, ...]:
-    claim = row.claim
-    return (claim.benchmark, claim.mode, claim.placement, claim.asked, claim.family)
+    return (*row.claim.board, row.claim.family)
 
 
 def _cells(row: LeaderboardRow, n_models: int, decimals: int) -> list[Cell]:
