@@ -20,7 +20,7 @@ from emo_harness.effects import (
 )
 from emo_harness.report.groups import Floats, Group
 
-Table = list[list[float]]
+Sums = list[list[float]]
 Column = Literal["unparsed", "truncated", "refused", "answer_chars"]
 
 
@@ -55,7 +55,7 @@ class Comparison:
 
 def scopes_of(group: Group) -> Iterator[Scope]:
     """All questions together, then, if there are several subtasks, each subtask."""
-    singles = _Singles(group)
+    singles = _SingleArms(group)
     yield Scope(group, None, singles)
     if len(group.members) > 1:
         for number in range(len(group.members)):
@@ -65,7 +65,7 @@ def scopes_of(group: Group) -> Iterator[Scope]:
 class Scope:
     """The questions of a group, or of its subtask `number`."""
 
-    def __init__(self, group: Group, number: int | None, singles: _Singles) -> None:
+    def __init__(self, group: Group, number: int | None, singles: _SingleArms) -> None:
         self.group = group
         self._number = number
         self._singles = singles
@@ -115,7 +115,7 @@ class Scope:
         return self._singles.mean(column, members, self._number)
 
 
-class _Singles:
+class _SingleArms:
     """Every single arm's comparisons, subtask by subtask and together, made all at once."""
 
     def __init__(self, group: Group) -> None:
@@ -146,7 +146,7 @@ class _Singles:
         control = np.where(valid, scores[:, [0]], 0.0)
         self._control_right = np.add.reduceat(control, group.starts, axis=0)
         self._control_asked = np.add.reduceat(valid, group.starts, axis=0, dtype=np.float64)
-        self._means: dict[str, tuple[Table, Table]] = {}
+        self._means: dict[str, tuple[Sums, Sums]] = {}
 
     def comparison(self, i: int, number: int | None) -> Comparison:
         group = self._group
@@ -213,8 +213,8 @@ class _Singles:
         flat = gains_of_counts(n.reshape(1, -1), gained.reshape(1, -1), lost.reshape(1, -1))
         return gains_of_counts(n, gained, lost), flat.reshaped(n.shape)
 
-    def _sums(self, cells: Floats) -> Table:
+    def _sums(self, cells: Floats) -> Sums:
         """(subtasks + 1, arms): sums over each subtask's questions, the last row over all."""
         by_subtask = np.add.reduceat(cells, self._group.starts, axis=0)
-        listed: Table = np.vstack([by_subtask, by_subtask.sum(axis=0)]).tolist()
+        listed: Sums = np.vstack([by_subtask, by_subtask.sum(axis=0)]).tolist()
         return listed
