@@ -71,8 +71,9 @@ def flip_table(groups: Iterable[Group]) -> pd.DataFrame:
         subtasks = np.array([visible(member.subtask) for member in group.members])
         for family, members in group.families.items():
             for kind in KINDS:
-                n_stimuli = _changed(group, members, kind)
-                rows = np.flatnonzero(n_stimuli)
+                flipped = _flips(group, members, kind)
+                rows = np.flatnonzero(flipped.any(axis=1))
+                ids = np.array([visible(group.arms[i].id) for i in members])
                 parts.append(
                     pd.DataFrame(
                         {
@@ -84,8 +85,9 @@ def flip_table(groups: Iterable[Group]) -> pd.DataFrame:
                             "family": visible(family),
                             "doc_id": doc_ids[rows],
                             "kind": kind,
-                            "n_stimuli": n_stimuli[rows],
+                            "n_stimuli": flipped[rows].sum(axis=1),
                             "of_stimuli": len(members),
+                            "stimuli": [", ".join(ids[flipped[row]]) for row in rows],
                         }
                     )
                 )
@@ -124,11 +126,6 @@ class _Candidate:
     n_stimuli: int
     of_stimuli: int
     column: int
-
-
-def _changed(group: Group, members: Sequence[int], kind: str) -> NDArray[np.int64]:
-    """(n,) how many of the members' arms fixed (or broke) each question."""
-    return np.asarray(_flips(group, members, kind).sum(axis=1), dtype=np.int64)
 
 
 def _flips(group: Group, members: Sequence[int], kind: str) -> NDArray[np.bool_]:

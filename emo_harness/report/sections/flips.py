@@ -62,7 +62,7 @@ CROSSING = (
 )
 FILE = (
     "flips.parquet lists all of them by model, subtask, family and number of the question, with "
-    "how many stimuli did it; prompts and answers are in the runs' samples files."
+    "which stimuli did it; prompts and answers are in the runs' samples files."
 )
 
 
