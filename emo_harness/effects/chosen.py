@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from emo_harness.effects.gain import Gain, paired_gain
 
@@ -18,7 +20,8 @@ class Chosen:
 
     Attributes:
         halves: index of the stimulus chosen on each half of the questions.
-        gain: cross-fitted: each half estimated with the stimulus chosen on the other.
+        gain: cross-fitted: each half estimated with the stimulus chosen on the other; `p` is
+            unknown, as the stimulus was not fixed beforehand.
         naive: index of the stimulus with the greatest (least) gain on all questions.
         naive_gain: its gain on the same questions, too far from zero for having been picked.
     """
@@ -67,7 +70,24 @@ def best_stimulus(
     naive = pick(np.ones(len(base), dtype=bool))
     return Chosen(
         halves,
-        paired_gain(crossed, base, strata),
+        _widened(paired_gain(crossed, base, strata), arms.shape[1]),
         naive,
         paired_gain(arms[:, naive], base, strata),
+    )
+
+
+def _widened(gain: Gain, m: int) -> Gain:
+    """The interval, allowing for what choosing ties together.
+
+    With m equal stimuli both halves choose the same one with chance 1 / m, and then both estimates
+    are maxima, about e standard errors too high each, e being the expected maximum of m standard
+    normal variables (Blom 1958). Their correlation is at most e^2 / m.
+    """
+    expected_maximum = float(special.ndtri((m - 0.375) / (m + 0.25)))
+    factor = math.sqrt(1 + expected_maximum**2 / m)
+    return replace(
+        gain,
+        low_pp=max(gain.mean_pp - factor * (gain.mean_pp - gain.low_pp), -100.0),
+        high_pp=min(gain.mean_pp + factor * (gain.high_pp - gain.mean_pp), 100.0),
+        p=math.nan,
     )

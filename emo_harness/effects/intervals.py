@@ -20,7 +20,7 @@ _BISECTIONS = 48
 # beside the sizes that were seen. Chosen by simulation, see `perf/inference.py`.
 _PREDICTED_WEIGHT = 0.1
 _UNSEEN_WEIGHT = 0.5
-_UNSEEN_UNTIL = 40
+_UNSEEN_UNTIL = 20
 
 
 def wilson(right: ArrayLike, n: ArrayLike, quantile: ArrayLike) -> tuple[Floats, Floats]:

@@ -52,7 +52,8 @@ def test_a_stimulus_that_is_truly_best_is_chosen_by_both_halves() -> None:
     arms[:, 4] = rng.random(300) < 0.9
     found = best_stimulus(arms, base, rng)
     assert found.halves == (4, 4) and found.naive == 4
-    assert found.gain == found.naive_gain == paired_gain(arms[:, 4], base)
+    naive = paired_gain(arms[:, 4], base)
+    assert found.naive_gain == naive and found.gain.mean_pp == naive.mean_pp
     arms[:, 1] = 0
     assert best_stimulus(arms, base, rng, worst=True).halves == (1, 1)
 
@@ -75,3 +76,19 @@ def test_hardly_any_questions_are_no_error(n: int) -> None:
 def test_one_stimulus_is_no_choice(arms: np.ndarray) -> None:
     with pytest.raises(ValueError, match="at least two stimuli"):
         best_stimulus(arms, np.ones(20), np.random.default_rng(0))
+
+
+def test_its_interval_allows_for_both_halves_having_chosen_by_the_same_luck() -> None:
+    rng = np.random.default_rng(3)
+    arms, base = crossed(300, 6, rng, 0.4, 0.4)
+    found = best_stimulus(arms, base, rng).gain
+    plain = paired_gain(arms[:, 0], base)
+    widths = [g.high_pp - g.low_pp for g in (found, plain)]
+    assert widths[0] > 1.05 * widths[1] and np.isnan(found.p)
+    errors = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        arms, base = crossed(120, 8, rng, 0.5, 0.5)
+        gain = best_stimulus(arms, base, rng).gain
+        errors.append(gain.low_pp <= 0 <= gain.high_pp)
+    assert np.mean(errors) >= 0.93 - 3 * 0.015
