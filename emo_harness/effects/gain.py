@@ -22,6 +22,10 @@ LEVEL = 0.95
 # From so many (effective) questions off the most common difference of their stratum, Student's t
 # holds what it promises; below, a score-type interval is used.
 DIFFERING_FOR_T = 45
+# One right-or-wrong arm: where fewer than so many differ in one of the two directions, so many must
+# differ in all, since the difference is then skewed.
+EITHER_WAY_FOR_T = 10
+ONE_WAY_FOR_T = 200
 # Degrees of freedom added to that number for a score interval's quantile.
 _SCORE_DF = 40
 NAN = float("nan")
@@ -158,7 +162,8 @@ def gains_of_counts(
     mean = np.where(total > 0, (up - down) / np.maximum(total, 1), NAN)
     off_mode = differing_of_counts(safe, up, down)
     variance, df, off_mode_within = _stratified(n_h, gained_h, lost_h)
-    use_t = off_mode_within >= DIFFERING_FOR_T
+    both_ways = np.minimum(up, down) >= EITHER_WAY_FOR_T
+    use_t = off_mode_within >= np.where(both_ways, DIFFERING_FOR_T, ONE_WAY_FOR_T)
     quantile = t_quantile(level, np.where(use_t, df, _SCORE_DF + off_mode))
     half = quantile * np.sqrt(variance)
     low, high = tango(safe, up, down, quantile)

@@ -82,8 +82,8 @@ def notes(rows: Sequence[EffectRow]) -> list[str]:
         told.append("A part of the questions was asked (--limit or --samples): not for reporting.")
     if any("score" in row.gain_method for row in rows):
         told.append(
-            f"Where fewer than {DIFFERING_FOR_T} questions differ, the interval is a score "
-            "interval; elsewhere Student's t over questions."
+            f"Where fewer than {DIFFERING_FOR_T} questions differ, or nearly all one way, the "
+            "interval is a score interval; elsewhere Student's t over questions."
         )
     if any(row.n_lost for row in rows):
         told.append(

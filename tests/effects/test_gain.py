@@ -20,7 +20,7 @@ from emo_harness.effects import (
     paired_gain,
     tango,
 )
-from emo_harness.effects.gain import stratified_variance
+from emo_harness.effects.gain import EITHER_WAY_FOR_T, ONE_WAY_FOR_T, stratified_variance
 from emo_harness.effects.intervals import t_quantile
 from tests.effects.scores import crossed, right_or_wrong
 
@@ -180,21 +180,24 @@ def test_scores_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("gained", "lost", "method"),
     [
-        (DIFFERING_FOR_T - 1, 0, "score"),
-        (DIFFERING_FOR_T, 0, "t"),
+        (DIFFERING_FOR_T - 20 - 1, 20, "score"),
         (20, DIFFERING_FOR_T - 20, "t"),
-        (200 - DIFFERING_FOR_T + 1, 0, "score"),
-        (200 - DIFFERING_FOR_T, 10, "t"),
-        (0, 200 - DIFFERING_FOR_T + 1, "score"),
+        (EITHER_WAY_FOR_T - 1, DIFFERING_FOR_T, "score"),
+        (EITHER_WAY_FOR_T, DIFFERING_FOR_T, "t"),
+        (ONE_WAY_FOR_T - 1, 0, "score"),
+        (ONE_WAY_FOR_T, 0, "t"),
+        (1000 - DIFFERING_FOR_T + 1, 10, "score"),
+        (1000 - DIFFERING_FOR_T, 10, "t"),
+        (0, 1000 - ONE_WAY_FOR_T + 1, "score"),
     ],
 )
 def test_the_method_is_chosen_by_questions_off_the_most_common_difference_and_told(
     gained: int, lost: int, method: str
 ) -> None:
-    gain = paired_gain(*right_or_wrong(200, gained, lost))
+    gain = paired_gain(*right_or_wrong(1000, gained, lost))
     assert gain.method == method
     if method == "score":
-        low, high = tango(200, gained, lost, gain.quantile)
+        low, high = tango(1000, gained, lost, gain.quantile)
         assert (gain.low_pp, gain.high_pp) == (100 * low, 100 * high)
         assert gain.p == mcnemar(gained, lost)
         assert gain.quantile > stats.norm.ppf(0.975)
