@@ -8,7 +8,10 @@ WEIGHTS = PACKAGE / "demo" / "weights" / "emo-demo-lm"
 
 # The same names are declared as `lm_eval.models` entry points in pyproject.toml, which lm-eval
 # reads from its first release with plugins on.
-MODELS = {"emo-demo": "emo_harness.lm_models.embedded:EmbeddedLM"}
+MODELS = {
+    "emo-demo": "emo_harness.lm_models.embedded:EmbeddedLM",
+    "emo-hf": "emo_harness.lm_models.shared_prefix:SharedPrefixLM",
+}
 
 
 def register_models() -> None:

@@ -110,9 +110,13 @@ class EmotionTask(ConfigurableTask):
     ) -> list[Instance]:
         """The requests of every arm, control first, numbered through."""
         requests: list[Instance] = []
-        for context in ctx:
+        for arm, context in zip(self.arms, ctx, strict=True):
             made = super().construct_requests(doc, context, **kwargs)
-            requests.extend(made if isinstance(made, list) else [made])
+            of_arm = made if isinstance(made, list) else [made]
+            for request in of_arm:
+                # A model that counts what it does tells it by arm.
+                request.arm = arm.id
+            requests.extend(of_arm)
         for index, request in enumerate(requests):
             request.idx = index
         return requests

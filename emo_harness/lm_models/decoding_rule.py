@@ -1,0 +1,217 @@
+"""How `generate_until` chooses tokens and when it stops: lm-eval's and transformers' rules.
+
+A rule is read from a request's generation settings and the model's own generation configuration,
+as `HFLM` and `generate` would combine them. What it cannot express is named, so that the request
+goes to `HFLM` instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+# Settings of transformers' `GenerationConfig` that would change what is generated, with the values
+# that change nothing.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "num_beams": (None, 1),
+    "num_beam_groups": (None, 1),
+    "penalty_alpha": (None, 0, 0.0),
+    "dola_layers": (None,),
+    "diversity_penalty": (None, 0.0),
+    "encoder_repetition_penalty": (None, 1.0),
+    "no_repeat_ngram_size": (None, 0),
+    "encoder_no_repeat_ngram_size": (None, 0),
+    "bad_words_ids": (None,),
+    "force_words_ids": (None,),
+    "constraints": (None,),
+    "forced_bos_token_id": (None,),
+    "forced_eos_token_id": (None,),
+    "exponential_decay_length_penalty": (None,),
+    "suppress_tokens": (None,),
+    "begin_suppress_tokens": (None,),
+    "sequence_bias": (None,),
+    "guidance_scale": (None, 1, 1.0),
+    "watermarking_config": (None,),
+    "min_length": (None, 0),
+    "min_new_tokens": (None, 0),
+    "max_time": (None,),
+    "stop_strings": (None,),
+    "prompt_lookup_num_tokens": (None,),
+    "assistant_early_exit": (None,),
+    "token_healing": (None, False),
+    "typical_p": (None, 1.0),
+    "epsilon_cutoff": (None, 0.0),
+    "eta_cutoff": (None, 0.0),
+    "top_h": (None,),
+    "renormalize_logits": (None, False),
+    "remove_invalid_values": (None, False),
+}
+_READ = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+_OF_THE_HOST = ("until", "max_gen_toks")
+# lm-eval looks this many tokens further back for a stop sequence than the sequence has.
+_LOOK_BACK = 2
+
+
+@dataclass(frozen=True)
+class DecodingRule:
+    """How tokens are chosen, and where they end.
+
+    Attributes:
+        max_tokens: the most tokens to generate.
+        until: stop sequences, the end-of-text token's own text among them.
+        end_tokens: token ids that end a generation.
+        do_sample: whether tokens are drawn; otherwise the most probable one is taken.
+        temperature, top_k, top_p, min_p: of the draw; None where not used.
+        repetition_penalty: of tokens that the prompt or the generation has already; 1 for none.
+    """
+
+    max_tokens: int
+    until: tuple[str, ...]
+    end_tokens: frozenset[int]
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+
+    @property
+    def takes_most_probable(self) -> bool:
+        """Whether logits alone decide."""
+        return not self.do_sample and self.repetition_penalty == 1.0
+
+    def pick(
+        self, prompt: Sequence[int], generator: torch.Generator
+    ) -> Callable[[torch.Tensor, list[int]], int]:
+        """Chooses the next token of one prompt, from logits (vocabulary,) in float32."""
+        from transformers.generation import logits_process as processors
+
+        steps: list[Any] = []
+        if self.repetition_penalty != 1.0:
+            steps.append(processors.RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
+        if self.do_sample:
+            if self.temperature != 1.0:
+                steps.append(processors.TemperatureLogitsWarper(self.temperature))
+            if self.top_k:
+                steps.append(processors.TopKLogitsWarper(self.top_k))
+            if self.top_p is not None and self.top_p < 1.0:
+                steps.append(processors.TopPLogitsWarper(self.top_p))
+            if self.min_p is not None:
+                steps.append(processors.MinPLogitsWarper(self.min_p))
+
+        def chosen(logits: torch.Tensor, generated: list[int]) -> int:
+            seen = torch.tensor([[*prompt, *generated]], device=logits.device)
+            scores = logits[None]
+            for step in steps:
+                scores = step(seen, scores)
+            if not self.do_sample:
+                return int(scores.argmax())
+            shares = torch.softmax(scores[0], dim=-1).cpu()
+            return int(torch.multinomial(shares, 1, generator=generator))
+
+        return chosen
+
+
+def read_rule(
+    settings: Mapping[str, Any], generation_config: Any, *, default_max_tokens: int, eos: str
+) -> DecodingRule | str:
+    """The rule that a request's settings ask for, or why it is `HFLM`'s to follow.
+
+    Args:
+        settings: a request's generation settings, as the task wrote them.
+        generation_config: the model's own `GenerationConfig`.
+        default_max_tokens: tokens to generate where the settings say nothing.
+        eos: the text of the end-of-text token.
+    """
+    from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+
+    given: dict[str, Any] = dict(normalize_gen_kwargs(dict(settings), default_max_tokens))
+    until = handle_stop_sequences(given.get("until"), eos=eos)
+    known = {*_READ, *_OF_THE_HOST, *_NEUTRAL, "eos_token_id"}
+    if unknown := sorted(set(given) - known):
+        return f"generation setting {unknown[0]}={given[unknown[0]]!r}"
+    both = {name: getattr(generation_config, name, None) for name in (*_READ, *_NEUTRAL)} | given
+    for name, neutral in _NEUTRAL.items():
+        if both.get(name) not in neutral:
+            return f"generation setting {name}={both[name]!r}"
+    temperature = both.get("temperature")
+    end_tokens = given.get("eos_token_id", getattr(generation_config, "eos_token_id", None))
+    if both["do_sample"] and not (temperature or 0) > 0:
+        return "sampling without a temperature"
+    return DecodingRule(
+        max_tokens=int(given["max_gen_toks"]),
+        until=tuple(stop for stop in until if stop),
+        end_tokens=_ids(
+            given.get("eos_token_id", getattr(generation_config, "eos_token_id", None))
+        ),
+        do_sample=bool(both["do_sample"]),
+        temperature=float(temperature or 1.0),
+        top_k=50 if both["top_k"] is None else int(both["top_k"]),
+        top_p=both["top_p"],
+        min_p=both["min_p"],
+        repetition_penalty=float(both["repetition_penalty"] or 1.0),
+    )
+
+
+def _ids(given: Any) -> frozenset[int]:
+    if given is None:
+        return frozenset()
+    listed = given.tolist() if isinstance(given, torch.Tensor) else given
+    return frozenset(listed if isinstance(listed, (list, tuple)) else [listed])
+
+
+@dataclass
+class StopRule:
+    """Whether what was generated is enough: an end token, or a stop sequence in its text.
+
+    A stop sequence is looked for only where a token can have completed one.
+    """
+
+    tokenizer: Any
+    until: tuple[str, ...]
+    end_tokens: frozenset[int]
+    _may_complete: dict[int, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lengths = [
+            len(self.tokenizer.encode(stop, add_special_tokens=False)) for stop in self.until
+        ]
+        self._look_back = max(lengths, default=0) + _LOOK_BACK
+        self._last_characters = {stop[-1] for stop in self.until}
+        self._tidies = bool(getattr(self.tokenizer, "clean_up_tokenization_spaces", False))
+
+    def __call__(self, generated: list[int]) -> bool:
+        last = generated[-1]
+        if last in self.end_tokens:
+            return True
+        if last not in self._may_complete:
+            self._may_complete[last] = self._completes(last)
+        if not self._may_complete[last]:
+            return False
+        text = self.tokenizer.decode(generated[-self._look_back :])
+        return any(stop in text for stop in self.until)
+
+    def _completes(self, token: int) -> bool:
+        """Whether a token's text can hold a stop sequence's last character."""
+        text = self.tokenizer.decode([token])
+        # Bytes of a character that other tokens complete decode to a replacement character, and a
+        # tokenizer that strips or tidies spaces decodes a token alone to less than it stands for.
+        unsure = not text or "\ufffd" in text or self._tidies or " " in self._last_characters
+        return unsure or any(character in text for character in self._last_characters)
+
+
+def seed_of(prompt: str, settings: Mapping[str, Any], occurrence: int) -> int:
+    """A request's own seed, the same in whatever company it is asked.
+
+    Args:
+        prompt: the request's text.
+        settings: its generation settings.
+        occurrence: how many equal requests came before it.
+    """
+    key = json.dumps([prompt, settings, occurrence, torch.initial_seed()], default=str)
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")

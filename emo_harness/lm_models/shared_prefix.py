@@ -1,0 +1,420 @@
+"""`--model emo-hf`: lm-eval's Hugging Face model, computing what prompts share once."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import postprocess_generated_text
+
+from emo_harness.errors import UserError
+from emo_harness.lm_models.decoding_rule import DecodingRule, StopRule, read_rule, seed_of
+from emo_harness.lm_models.progress import Progress
+from emo_harness.lm_models.prompt_encoder import PromptEncoder, as_tokens
+from emo_harness.lm_models.sharing_record import SharingRecord
+from emo_harness.prefix import (
+    Continuation,
+    Limits,
+    NaNLogitsError,
+    PackedModel,
+    Prompt,
+    Score,
+    Tokens,
+    attention_window,
+    base_model,
+    build_trie,
+    despite_full_memory,
+    free_memory,
+    generate,
+    in_words,
+    limits_within,
+    parse_bytes,
+    score,
+    why_different,
+    why_unsupported,
+)
+
+log = logging.getLogger(__name__)
+
+# Characters of prompts that are tokenised and planned at a time.
+WINDOW_CHARACTERS = 32_000_000
+ON_ACCELERATOR = Limits(pass_tokens=8192, tree_tokens=1024, wanted=4096, rows=1024)
+ON_CPU = Limits()
+
+Pair = tuple[str, str]
+Encoded = tuple[Pair, list[int], list[int]]
+
+
+class SharedPrefixLM(HFLM):
+    """lm-eval's Hugging Face model; prompts are computed as one trie of tokens.
+
+    Takes the same arguments. What cannot be shared is answered by `HFLM` itself, and the log says
+    so, once for each reason.
+
+    Args:
+        pretrained: a model, as `HFLM` takes it.
+        memory_budget: memory beside the weights, e.g. "2GiB" or bytes; None for a share of what is
+            free.
+
+    Raises:
+        UserError: a budget that cannot be read, or a tokenizer without an end token.
+    """
+
+    def __init__(
+        self, pretrained: Any, *, memory_budget: str | int | None = None, **kwargs: Any
+    ) -> None:
+        self._budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
+        super().__init__(pretrained=pretrained, **kwargs)
+        self._require_end_token()
+        self.sharing = SharingRecord()
+        self._limits = ON_CPU if self.device.type == "cpu" else ON_ACCELERATOR
+        self._reason = self._why_not_packed()
+        if self._reason:
+            log.warning("emo-hf shares nothing here and answers as `hf` does: %s", self._reason)
+
+    def loglikelihood(
+        self, requests: list[Any], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        if self._reason or self.enable_thinking:
+            self._fall_back(self._reason or "enable_thinking", requests)
+            return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        answers: list[tuple[float, bool]] = [(0.0, True)] * len(requests)
+        pairs = [request.args for request in requests]
+        with self.sharing.timed("total_s"), self._progress(requests, disable_tqdm) as progress:
+            for window in _windows([context + answer for context, answer in pairs]):
+                for index, answer in self._scored(requests, pairs, window, progress):
+                    answers[index] = answer
+                    self.cache_hook.add_partial("loglikelihood", pairs[index], answer)
+                    progress.answered(requests[index])
+        return answers
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        if self._reason:
+            self._fall_back(self._reason, requests)
+            return super().generate_until(requests, disable_tqdm=disable_tqdm)
+        answers = [""] * len(requests)
+        by_settings: dict[str, list[int]] = defaultdict(list)
+        for index, request in enumerate(requests):
+            by_settings[repr(request.args[1])].append(index)
+        with self.sharing.timed("total_s"), self._progress(requests, disable_tqdm) as progress:
+            for indices in by_settings.values():
+                for index, answer in self._continued(requests, indices, progress):
+                    answers[index] = answer
+                    self.cache_hook.add_partial("generate_until", requests[index].args, answer)
+                    progress.answered(requests[index])
+        return answers
+
+    def get_model_info(self) -> dict[str, Any]:
+        """`HFLM`'s facts, and how much was shared."""
+        backend = "hf" if self._reason else "packed"
+        return {
+            **super().get_model_info(),
+            "emo_hf": {"backend": backend, "why": self._reason, **self.sharing.as_json()},
+        }
+
+    # Log-likelihoods
+
+    def _scored(
+        self, requests: Sequence[Any], pairs: Sequence[Pair], window: list[int], progress: Progress
+    ) -> Iterator[tuple[int, tuple[float, bool]]]:
+        with self.sharing.timed("tokenizing_s"):
+            encoded = self._encode_pairs([pairs[index] for index in window])
+        packed: list[int] = []
+        questions: list[Continuation] = []
+        beyond: list[int] = []
+        for place, (_, context, continuation) in enumerate(encoded):
+            if not continuation:
+                # The probability of nothing is 1.
+                yield window[place], (0.0, True)
+                continue
+            self._require_room(len(continuation))
+            whole = context + continuation
+            if len(whole) > self.max_length + 1:
+                self.sharing.cut([getattr(requests[window[place]], "arm", None)])
+            whole = whole[-(self.max_length + 1) :]
+            if self._window is not None and len(whole) - 1 > self._window:
+                beyond.append(place)
+                continue
+            packed.append(window[place])
+            questions.append(Continuation(as_tokens(whole[:-1]), as_tokens(continuation)))
+        if questions:
+            yield from self._packed_scores(packed, questions, progress)
+        if beyond:
+            left = [window[place] for place in beyond]
+            self._fall_back(self._beyond_window(), [requests[index] for index in left])
+            found = self._loglikelihood_tokens([encoded[place] for place in beyond])
+            yield from zip(left, found, strict=True)
+
+    def _packed_scores(
+        self, indices: Sequence[int], questions: list[Continuation], progress: Progress
+    ) -> Iterator[tuple[int, tuple[float, bool]]]:
+        tokens = [question.tokens for question in questions]
+        self._count(tokens, progress)
+        limits = self._limits_for(max(map(len, tokens)))
+
+        def answers_to(some: Sequence[int], within: Limits) -> Iterator[Score]:
+            return score(
+                self._packed,
+                [questions[i] for i in some],
+                within,
+                softmax_dtype=self.softmax_dtype,
+                advance=partial(self._advanced, progress),
+            )
+
+        for one in self._steady(answers_to, len(questions), limits):
+            yield indices[one.index], (one.log_probability, one.is_greedy)
+
+    def _encode_pairs(self, pairs: Sequence[Pair]) -> list[Encoded]:
+        """What `TemplateLM.loglikelihood` makes of its requests, each string encoded once."""
+        strings = []
+        for context, continuation in pairs:
+            if context:
+                strings += [context.rstrip() or context, context + continuation]
+        self._known = self._encoder.pieces(strings)
+        try:
+            return [(pair, *self._encode_one(*pair)) for pair in pairs]
+        finally:
+            self._known = {}
+
+    def _encode_one(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        if context:
+            return self._encode_pair(context, continuation)
+        ids = self.tok_encode(continuation, add_special_tokens=False)
+        if ids and ids[0] == self.prefix_token_id:
+            return ids[:1], ids[1:]
+        return [self.prefix_token_id], ids
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
+    ) -> list[int]:
+        """`HFLM`'s encoding, looked up where it was made with others already."""
+        if add_special_tokens is None and not kwargs and string in self._known:
+            return self._known[string]
+        return super().tok_encode(string, add_special_tokens=add_special_tokens, **kwargs)
+
+    _known: dict[str, list[int]] = {}  # noqa: RUF012
+
+    # Generations
+
+    def _continued(
+        self, requests: Sequence[Any], indices: list[int], progress: Progress
+    ) -> Iterator[tuple[int, str]]:
+        """Answers to requests of equal settings."""
+        settings = requests[indices[0]].args[1]
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        rule = read_rule(
+            settings,
+            base_model(self.model).generation_config,
+            default_max_tokens=self.max_gen_toks,
+            eos=eos,
+        )
+        if isinstance(rule, str):
+            yield from self._generated_by_host(requests, indices, rule)
+            return
+        room = self.max_length - rule.max_tokens
+        if room <= 0:
+            raise UserError(
+                "planning generations",
+                found=f"max_gen_toks = {rule.max_tokens:,}",
+                expected=f"less than the model's context window of {self.max_length:,} tokens",
+                fix="--gen_kwargs max_gen_toks=..., or --model_args ...,max_length=...",
+            )
+        for window in _windows([requests[index].args[0] for index in indices]):
+            some = [indices[place] for place in window]
+            yield from self._continued_window(requests, some, rule, room, progress)
+
+    def _continued_window(
+        self,
+        requests: Sequence[Any],
+        indices: list[int],
+        rule: DecodingRule,
+        room: int,
+        progress: Progress,
+    ) -> Iterator[tuple[int, str]]:
+        with self.sharing.timed("tokenizing_s"):
+            encoded = self._encoder.prompts(
+                (requests[index].args[0] for index in indices), truncation=bool(self.truncation)
+            )
+        stop = StopRule(self.tokenizer, rule.until, rule.end_tokens)
+        prompts: list[Prompt] = []
+        answered_by: list[list[int]] = []
+        beyond: list[int] = []
+        place_of: dict[bytes, int] = {}
+        asked: defaultdict[str, int] = defaultdict(int)
+        for index in indices:
+            text = requests[index].args[0]
+            ids = encoded[text]
+            if len(ids) > room:
+                self.sharing.cut([getattr(requests[index], "arm", None)])
+            tokens = as_tokens(ids[-room:] or [self.prefix_token_id])
+            if self._window is not None and len(tokens) + rule.max_tokens > self._window:
+                beyond.append(index)
+                continue
+            key = tokens.tobytes()
+            if rule.takes_most_probable and key in place_of:
+                answered_by[place_of[key]].append(index)
+                continue
+            place_of[key] = len(prompts)
+            generator = torch.Generator().manual_seed(
+                seed_of(text, requests[index].args[1], asked[text])
+            )
+            asked[text] += 1
+            pick = None if rule.takes_most_probable else rule.pick(tokens.tolist(), generator)
+            prompts.append(Prompt(tokens, rule.max_tokens, stop, pick))
+            answered_by.append([index])
+        for place, generated in self._packed_generations(prompts, rule.max_tokens, progress):
+            text = self._as_answer(generated, list(rule.until))
+            yield from ((index, text) for index in answered_by[place])
+        if beyond:
+            yield from self._generated_by_host(requests, beyond, self._beyond_window())
+
+    def _packed_generations(
+        self, prompts: list[Prompt], max_tokens: int, progress: Progress
+    ) -> Iterator[tuple[int, list[int]]]:
+        if not prompts:
+            return
+        tokens = [prompt.tokens for prompt in prompts]
+        self._count(tokens, progress)
+        progress.expect(max_tokens * len(prompts))
+        limits = self._limits_for(max(map(len, tokens)), share=0.5)
+
+        def answers_to(some: Sequence[int], within: Limits) -> Iterator[Any]:
+            return generate(
+                self._packed,
+                [prompts[i] for i in some],
+                within,
+                advance=partial(self._advanced, progress),
+            )
+
+        for one in self._steady(answers_to, len(prompts), limits):
+            self.sharing.naive_tokens += len(one.generated) - 1
+            self.sharing.distinct_tokens += len(one.generated) - 1
+            progress.expect(len(one.generated) - 1 - max_tokens)
+            yield one.index, one.generated
+
+    def _generated_by_host(
+        self, requests: Sequence[Any], indices: Sequence[int], reason: str
+    ) -> Iterator[tuple[int, str]]:
+        some = [requests[index] for index in indices]
+        self._fall_back(reason, some)
+        yield from zip(indices, super().generate_until(some), strict=True)
+
+    def _as_answer(self, generated: list[int], until: list[str]) -> str:
+        """What `HFLM` makes of generated tokens."""
+        end = self.think_end_token
+        if isinstance(end, int) and end in generated:
+            generated = generated[len(generated) - generated[::-1].index(end) :]
+        text = self.tok_decode(generated)
+        if isinstance(end, int):
+            text = text.lstrip()
+        return postprocess_generated_text(
+            generation=text, stop=until, think_end_token=end if isinstance(end, str) else None
+        )
+
+    # What both need
+
+    def _steady(
+        self,
+        answers_to: Callable[[Sequence[int], Limits], Iterator[Any]],
+        n_questions: int,
+        limits: Limits,
+    ) -> Iterator[Any]:
+        """Answers, whatever memory does; NaN is told as the user's to mend."""
+        try:
+            yield from despite_full_memory(answers_to, n_questions, limits, self._halved)
+        except NaNLogitsError as error:
+            raise UserError(
+                "running the model",
+                found=f"NaN among its logits, in {self.model.dtype}",
+                expected="numbers",
+                fix="load it in another dtype, e.g. --model_args ...,dtype=bfloat16 or float32; "
+                "if that does not help, its weights are broken",
+            ) from error
+
+    def _halved(self, limits: Limits) -> None:
+        self.sharing.halvings += 1
+        self._limits = limits
+        log.warning(
+            "memory ran out: going on with passes of %d tokens and %d prompts together; "
+            "no answer is lost",
+            limits.pass_tokens,
+            limits.rows,
+        )
+
+    def _limits_for(self, longest: int, share: float = 1.0) -> Limits:
+        budget = self._budget_bytes
+        if budget is None:
+            budget = free_memory(self.device)
+            log.info("emo-hf computes within %s", in_words(budget))
+        return limits_within(budget, self._packed.costs, longest, self._limits, share=share)
+
+    def _count(self, tokens: list[Tokens], progress: Progress) -> None:
+        distinct = build_trie(tokens)[0].n_tokens
+        self.sharing.naive_tokens += sum(map(len, tokens))
+        self.sharing.distinct_tokens += distinct
+        progress.expect(distinct)
+
+    def _advanced(self, progress: Progress, n_tokens: int) -> None:
+        self.sharing.computed_tokens += n_tokens
+        self.sharing.model_s = self._packed.seconds
+        progress.computed(n_tokens)
+
+    def _progress(self, requests: Sequence[Any], disable: bool) -> Progress:
+        return Progress(requests, disable=disable or self.rank != 0)
+
+    def _fall_back(self, reason: str, requests: Sequence[Any]) -> None:
+        if self.sharing.fell_back(reason, len(requests)) and reason != self._reason:
+            log.warning("emo-hf answers %d requests as `hf` does: %s", len(requests), reason)
+
+    def _beyond_window(self) -> str:
+        return f"prompts beyond the attention window of {self._window} tokens"
+
+    def _why_not_packed(self) -> str | None:
+        """Why requests go to `HFLM`; None once packed logits were seen to be right."""
+        self._window: int | None = None
+        if self.backend != "causal":
+            return "an encoder-decoder model"
+        reason = why_unsupported(self.model)
+        if reason:
+            return reason
+        self._packed = PackedModel(base_model(self.model), self.device, self.mixed_precision_dtype)
+        self._window = attention_window(self.model)
+        self._encoder = PromptEncoder(self.tokenizer, self.add_bos_token, self.prefix_token_id)
+        return why_different(self._packed, min(self.max_length, self._window or self.max_length))
+
+    def _require_end_token(self) -> None:
+        if self.backend == "causal" and self.tokenizer.eos_token_id is None:
+            raise UserError(
+                f"reading the tokenizer of {self.tokenizer.name_or_path}",
+                found="no end-of-text token",
+                expected="one, which ends generations and stands before empty contexts",
+                fix='name it in tokenizer_config.json, as "eos_token"',
+            )
+
+    def _require_room(self, n_tokens: int) -> None:
+        if n_tokens > self.max_length:
+            raise UserError(
+                "scoring an answer option",
+                found=f"an option of {n_tokens:,} tokens",
+                expected=f"at most the context window's {self.max_length:,}",
+                fix="shorten the option, or raise --model_args ...,max_length=...",
+            )
+
+
+def _windows(strings: Sequence[str]) -> Iterator[list[int]]:
+    """Places of strings in sorted order, cut so that each part's text fits in memory."""
+    window: list[int] = []
+    n_characters = 0
+    for place in sorted(range(len(strings)), key=strings.__getitem__):
+        if window and n_characters + len(strings[place]) > WINDOW_CHARACTERS:
+            yield window
+            window, n_characters = [], 0
+        window.append(place)
+        n_characters += len(strings[place])
+    if window:
+        yield window

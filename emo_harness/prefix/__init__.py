@@ -1,0 +1,45 @@
+"""Token tries and the packed forward pass over them: shared prefixes are computed once."""
+
+from emo_harness.prefix.generation import Continued, Prompt, generate
+from emo_harness.prefix.limits import (
+    Costs,
+    Limits,
+    despite_full_memory,
+    free_memory,
+    in_words,
+    limits_within,
+    parse_bytes,
+)
+from emo_harness.prefix.packed_model import PackedModel
+from emo_harness.prefix.scoring import Continuation, NaNLogitsError, Score, score
+from emo_harness.prefix.self_check import why_different
+from emo_harness.prefix.support import attention_window, base_model, why_unsupported
+from emo_harness.prefix.trie import Node, Tokens, Trie, build_trie, shared_length, trie_order
+
+__all__ = [
+    "Continuation",
+    "Continued",
+    "Costs",
+    "Limits",
+    "NaNLogitsError",
+    "Node",
+    "PackedModel",
+    "Prompt",
+    "Score",
+    "Tokens",
+    "Trie",
+    "attention_window",
+    "base_model",
+    "build_trie",
+    "despite_full_memory",
+    "free_memory",
+    "generate",
+    "in_words",
+    "limits_within",
+    "parse_bytes",
+    "score",
+    "shared_length",
+    "trie_order",
+    "why_different",
+    "why_unsupported",
+]

@@ -1,0 +1,220 @@
+"""Prompts continued together, every token that they share computed once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from emo_harness.prefix.limits import Limits, too_small
+from emo_harness.prefix.packed_model import PackedModel
+from emo_harness.prefix.path_cache import PathCache
+from emo_harness.prefix.prefill import KeysAndValues, PathAttention, ends_in, passes
+from emo_harness.prefix.rows import ROOM, RowsAttention, layout_of
+from emo_harness.prefix.scoring import NaNLogitsError
+from emo_harness.prefix.trie import Tokens, build_trie, shared_length, trie_order
+from emo_harness.prefix.units import units_of
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is to be continued.
+
+    Attributes:
+        tokens: (n,) the prompt, n > 0.
+        max_tokens: the most tokens to generate, at least 1.
+        is_complete: whether what was generated so far is enough; asked after every token.
+        pick: chooses the next token from (vocabulary,) logits in float32 and what was generated;
+            None for the most probable one.
+    """
+
+    tokens: Tokens
+    max_tokens: int
+    is_complete: Callable[[list[int]], bool]
+    pick: Callable[[torch.Tensor, list[int]], int] | None = None
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A continued prompt: which one, and the generated tokens."""
+
+    index: int
+    generated: list[int]
+
+
+def generate(
+    model: PackedModel,
+    prompts: Sequence[Prompt],
+    limits: Limits,
+    *,
+    advance: Callable[[int], None] = lambda n_tokens: None,
+) -> Iterator[Continued]:
+    """Continue prompts, in the order in which they become complete.
+
+    Args:
+        model: the model.
+        prompts: what to continue; they may be equal, or prefixes of each other.
+        limits: how much to compute together.
+        advance: told the tokens of each pass.
+
+    Raises:
+        NaNLogitsError: the model gave NaN.
+    """
+    order = trie_order([prompt.tokens for prompt in prompts])
+    longest = max((len(prompt.tokens) for prompt in prompts), default=0)
+    cache = PathCache(limits.capacity(longest))
+    waiting = list(reversed(_companies(prompts, order, limits.rows)))
+    while waiting:
+        company = waiting.pop()
+        batch = _Batch(model, prompts, company, limits, cache, advance)
+        too_much = batch.bytes_over_budget()
+        if too_much > 0 and len(company) > 1:
+            waiting.extend(reversed(_companies(prompts, company, (len(company) + 1) // 2)))
+        elif too_much > 0:
+            budget_bytes = limits.budget_bytes or 0
+            raise too_small(budget_bytes, budget_bytes + too_much, longest)
+        else:
+            yield from batch.run()
+
+
+def _companies(prompts: Sequence[Prompt], order: Sequence[int], largest: int) -> list[list[int]]:
+    """Sorted prompts in groups of about equal size, cut where neighbours share least."""
+    shared = [0] + [shared_length(prompts[a].tokens, prompts[b].tokens) for a, b in pairwise(order)]
+    companies = []
+    first = 0
+    while first < len(order):
+        left = len(order) - first
+        even = math.ceil(left / math.ceil(left / largest))
+        last = first + even
+        if left > largest:
+            # A place for the cut may be a quarter larger, or half as large.
+            furthest = min(first + largest, last + even // 4)
+            places = range(furthest, first + even // 2, -1)
+            last = min(places, key=partial(_cost_of_cut, shared, last))
+        companies.append(list(order[first:last]))
+        first = last
+    return companies
+
+
+def _cost_of_cut(shared: Sequence[int], wished: int, place: int) -> tuple[int, int]:
+    return shared[place], abs(place - wished)
+
+
+@dataclass
+class _Row:
+    """A prompt on its way."""
+
+    index: int
+    prompt: Prompt
+    generated: list[int] = field(default_factory=list)
+    is_complete: bool = False
+
+    def take(self, token: int) -> None:
+        self.generated.append(token)
+        enough = len(self.generated) >= self.prompt.max_tokens
+        self.is_complete = enough or self.prompt.is_complete(self.generated)
+
+
+class _Batch:
+    """Prompts that are continued together."""
+
+    def __init__(
+        self,
+        model: PackedModel,
+        prompts: Sequence[Prompt],
+        batch: Sequence[int],
+        limits: Limits,
+        cache: PathCache,
+        advance: Callable[[int], None],
+    ) -> None:
+        self.model, self.limits, self.cache, self.advance = model, limits, cache, advance
+        self.trie, places = build_trie([prompts[index].tokens for index in batch])
+        by_place = sorted(zip(places, batch, strict=True))
+        self.rows = [_Row(index, prompts[index]) for _, index in by_place]
+        self.place_of_row = np.array([place for place, _ in by_place])
+        self.skip = self._already_there()
+        rows_of = np.bincount(self.place_of_row, minlength=len(self.trie.sequences))
+        self.layout = layout_of(self.trie, rows_of, self.skip)
+
+    def bytes_over_budget(self) -> int:
+        """How much more memory than the budget allows these prompts may take; 0 or less if none."""
+        if self.limits.budget_bytes is None:
+            return 0
+        costs, layout = self.model.costs, self.layout
+        passes_bytes = costs.of_pass(self.limits, self.cache.capacity - self.limits.tree_tokens)
+        packed = costs.cached_token * (self.trie.n_tokens - self.skip + layout.kept_tokens)
+        columns = layout.n_columns + layout.own.shape[1]
+        most = max(row.prompt.max_tokens for row in self.rows) + ROOM
+        per_row = (
+            # A layer's buffer is copied when it grows.
+            costs.cached_token * most * 3 // 2
+            + 3 * 4 * costs.heads * (columns + most)
+            + costs.packed_token
+            + costs.logits_row
+        )
+        return passes_bytes + packed + per_row * len(self.rows) - self.limits.budget_bytes
+
+    def run(self) -> Iterator[Continued]:
+        logits, attention = self._prefill()
+        live = self.rows
+        yield from self._choose(live, logits)
+        while True:
+            going = np.flatnonzero([not row.is_complete for row in live])
+            if not len(going):
+                return
+            # Leaving costs a copy of what stays, so rows leave in companies.
+            if len(going) <= 0.75 * len(live):
+                attention.keep(going)
+                live = [live[i] for i in going]
+            tokens = np.array([row.generated[-1] for row in live], np.int32)
+            positions = np.array(
+                [len(row.prompt.tokens) + len(row.generated) - 1 for row in live], np.int64
+            )
+            logits = self.model.logits(tokens, positions, range(len(live)), attention)
+            attention.step()
+            self.advance(len(live))
+            yield from self._choose(live, logits)
+
+    def _prefill(self) -> tuple[torch.Tensor, RowsAttention]:
+        """The logits (rows, vocabulary) after each prompt, and the rows' attention."""
+        units = units_of(self.trie, self.limits, skip=self.skip)
+        kept: list[KeysAndValues] = []
+        logits: list[torch.Tensor] = []
+        self.cache.path = None
+        for one in passes(units, self.limits, ends_in):
+            kept.append({})
+            attention = PathAttention(one.units, self.cache, kept[-1])
+            rows, _ = one.ends()
+            logits.append(self.model.logits(one.tokens, one.positions, rows, attention))
+            self.advance(len(one.tokens))
+        roots = self.trie.roots
+        self.cache.path = roots[0].tokens if len(roots) == 1 else None
+        attention_of_rows = RowsAttention.after_prefill(self.layout, self.cache, kept)
+        return torch.cat(logits)[torch.from_numpy(self.place_of_row)], attention_of_rows
+
+    def _already_there(self) -> int:
+        """Tokens of the common beginning that the cache still holds."""
+        roots = self.trie.roots
+        if self.cache.path is None or len(roots) != 1:
+            return 0
+        shared = shared_length(self.cache.path, roots[0].tokens)
+        # What ends with the common beginning needs the logits of its last token.
+        return min(shared, len(roots[0].tokens) - int(roots[0].ends is not None))
+
+    def _choose(self, live: list[_Row], logits: torch.Tensor) -> Iterator[Continued]:
+        if bool(logits.isnan().any()):
+            bad = int(logits.isnan().any(dim=-1).nonzero()[0])
+            raise NaNLogitsError(live[bad].index)
+        most_probable = logits.argmax(dim=-1).tolist()
+        for row, token, of_row in zip(live, most_probable, logits, strict=True):
+            if row.is_complete:
+                continue
+            pick = row.prompt.pick
+            row.take(token if pick is None else pick(of_row.float(), row.generated))
+            if row.is_complete:
+                yield Continued(row.index, row.generated)

@@ -1,0 +1,267 @@
+"""How much is computed together, so that memory stays within a budget."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from emo_harness.errors import UserError
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_UNITS |= {f"{letter}i": 1024**power for power, letter in enumerate("kmgt", start=1)}
+# Shares of what is free now: others live on the same machine, and fragments are lost.
+FREE_MEMORY_SHARE = 0.5
+FREE_ACCELERATOR_SHARE = 0.8
+SMALLEST = 16
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes of what is computed together.
+
+    Attributes:
+        pass_tokens: tokens of a forward pass, and of a chain.
+        tree_tokens: tokens of a unit that is a tree.
+        wanted: logits rows of a forward pass.
+        rows: prompts that are continued together.
+        budget_bytes: memory beside the model's weights; None for as much as it takes.
+    """
+
+    pass_tokens: int = 1024
+    tree_tokens: int = 256
+    wanted: int = 1024
+    rows: int = 320
+    budget_bytes: int | None = None
+
+    def capacity(self, longest: int) -> int:
+        """Tokens that a path cache must hold where the longest sequence has `longest`."""
+        return longest + self.tree_tokens
+
+    def halved(self) -> Limits | None:
+        """Half of everything; None where nothing is left to halve."""
+        if max(self.pass_tokens, self.rows) == 1:
+            return None
+        return replace(
+            self,
+            pass_tokens=max(1, self.pass_tokens // 2),
+            tree_tokens=max(1, self.tree_tokens // 2),
+            wanted=max(1, self.wanted // 2),
+            rows=max(1, self.rows // 2),
+        )
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a model's computing takes, in bytes.
+
+    Attributes:
+        cached_token: keys and values of a token, over all layers.
+        layer_token: keys and values of a token in the layer that takes most.
+        packed_token: everything else that is alive for a token during a pass.
+        score: one attention score, or one cell of an attention mask.
+        heads: attention heads of a layer.
+        logits_row: the logits of one token, with what is derived from them.
+    """
+
+    cached_token: int
+    layer_token: int
+    packed_token: int
+    score: int
+    heads: int
+    logits_row: int
+
+    @classmethod
+    def of(cls, model: Any) -> Costs:
+        """From a transformers model's configuration; on the safe side."""
+        config = model.config
+        itemsize = next(model.parameters()).element_size()
+        heads = config.num_attention_heads
+        width = config.hidden_size
+        head_dim = getattr(config, "head_dim", None) or width // heads
+        n_kv = getattr(config, "num_key_value_heads", None) or heads
+        inner = (
+            getattr(config, "intermediate_size", None)
+            or getattr(config, "ffn_dim", None)
+            or getattr(config, "n_inner", None)
+            or 4 * width
+        )
+        vocabulary = model.get_output_embeddings().weight.shape[0]
+        layer_token = 2 * n_kv * head_dim * itemsize
+        # Norms and rotations are computed in float32 whatever the model's dtype.
+        wide = max(itemsize, 4)
+        return cls(
+            cached_token=config.num_hidden_layers * layer_token,
+            layer_token=layer_token,
+            packed_token=wide * (6 * width + 6 * heads * head_dim) + itemsize * 4 * inner,
+            score=itemsize,
+            heads=heads,
+            logits_row=vocabulary * (2 * itemsize + 4),
+        )
+
+    def of_pass(self, limits: Limits, longest: int) -> int:
+        """Bytes that a pass may take, the path cache included."""
+        seen = limits.capacity(longest)
+        # A mask has one line for every token, and stands beside its complement while it is made.
+        per_token = self.packed_token + 2 * self.score * seen
+        return (
+            self.cached_token * seen
+            + limits.pass_tokens * per_token
+            + limits.wanted * self.logits_row
+        )
+
+
+def limits_within(
+    budget_bytes: int, costs: Costs, longest: int, largest: Limits, *, share: float = 1.0
+) -> Limits:
+    """The largest limits up to `largest` whose passes stay within a share of the budget.
+
+    Args:
+        budget_bytes: memory beside the model's weights.
+        costs: of the model.
+        longest: tokens of the longest prompt.
+        largest: limits beyond which nothing is gained.
+        share: of the budget that passes may use.
+
+    Raises:
+        UserError: not even the smallest pass fits.
+    """
+    limits = replace(largest, budget_bytes=budget_bytes)
+    while costs.of_pass(limits, longest) > budget_bytes * share:
+        # Logits rows of a large vocabulary weigh more than anything else: they go first.
+        smaller = replace(
+            limits,
+            wanted=max(SMALLEST, limits.wanted // 2),
+            pass_tokens=max(SMALLEST, limits.pass_tokens // 2),
+            tree_tokens=max(SMALLEST, limits.tree_tokens // 2),
+        )
+        if smaller == limits:
+            needed = costs.of_pass(limits, longest) / share
+            raise too_small(budget_bytes, needed, longest)
+        limits = smaller
+    return limits
+
+
+def too_small(budget_bytes: int, needed: float, longest: int) -> UserError:
+    return UserError(
+        "planning passes within the memory budget",
+        found=f"a budget of {in_words(budget_bytes)}",
+        expected=f"at least {in_words(needed)} for the longest prompt, of {longest:,} tokens",
+        fix=f"--model_args ...,memory_budget={in_words(1.25 * needed).replace(' ', '')}, "
+        "or shorten prompts with max_length",
+    )
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes from "2GiB", "500 MB", "1e9" or a number.
+
+    Raises:
+        UserError: none of these.
+
+    Example:
+        >>> parse_bytes("2GiB"), parse_bytes("500 MB"), parse_bytes(4096)
+        (2147483648, 500000000, 4096)
+    """
+    found = re.fullmatch(r"\s*([\d.]+(?:e\d+)?)\s*([kmgt]?i?)b?\s*", str(text).lower())
+    try:
+        value = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    except (ValueError, KeyError, OverflowError):
+        value = 0.0
+    if not 1 <= value < 2**63:
+        raise UserError(
+            "reading memory_budget",
+            found=repr(text),
+            expected="bytes above 0",
+            fix="write e.g. memory_budget=2GiB, 500MB or 1e9",
+        )
+    return int(value)
+
+
+def in_words(n_bytes: float) -> str:
+    """Bytes for people, rounded up in the last digit shown.
+
+    Example:
+        >>> in_words(2 * 1024**3), in_words(1536)
+        ('2.0 GiB', '1.5 KiB')
+    """
+    for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if n_bytes >= 1024**power:
+            return f"{n_bytes / 1024**power:.1f} {unit}"
+    return f"{n_bytes:.0f} bytes"
+
+
+def free_memory(device: torch.device) -> int:
+    """The default budget: a share of what is free on the device now, in bytes."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(FREE_ACCELERATOR_SHARE * free)
+    import psutil
+
+    return int(FREE_MEMORY_SHARE * psutil.virtual_memory().available)
+
+
+class Indexed(Protocol):
+    """An answer that says which question it belongs to."""
+
+    @property
+    def index(self) -> int: ...
+
+
+Answer = TypeVar("Answer", bound=Indexed)
+
+
+def despite_full_memory(
+    answers_to: Callable[[Sequence[int], Limits], Iterator[Answer]],
+    n_questions: int,
+    limits: Limits,
+    on_halved: Callable[[Limits], None],
+) -> Iterator[Answer]:
+    """Answer questions; where memory runs out, go on with half the limits for those left.
+
+    Args:
+        answers_to: answers the questions of these indices within these limits; an answer's
+            `index` counts within them.
+        n_questions: how many questions there are.
+        limits: what to begin with.
+        on_halved: told of the limits that are tried next.
+
+    Raises:
+        UserError: one token at a time still takes more memory than there is.
+    """
+    open_questions = list(range(n_questions))
+    while open_questions:
+        answered = set()
+        try:
+            for answer in answers_to(open_questions, limits):
+                answered.add(answer.index)
+                yield replace(answer, index=open_questions[answer.index])  # type: ignore[type-var]
+            return
+        except (RuntimeError, MemoryError) as error:
+            smaller = limits.halved()
+            if not is_out_of_memory(error):
+                raise
+            if smaller is None:
+                raise UserError(
+                    "running the model",
+                    found="no memory left, even for one token at a time",
+                    expected="room for the model and one prompt",
+                    fix="use a smaller model, a smaller dtype, or shorten prompts with max_length",
+                ) from error
+        # Outside the handler, whose traceback keeps the failed pass's tensors alive.
+        open_questions = [q for i, q in enumerate(open_questions) if i not in answered]
+        limits = smaller
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        on_halved(limits)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on an accelerator or on the host."""
+    told = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in told or "can't allocate memory" in told)
+    )

@@ -1,0 +1,166 @@
+"""A causal language model run over packed tokens, each with its own place on its own path.
+
+The model's own code computes everything but attention. Attention is ours, through transformers'
+`AttentionInterface`: it is called with rotated queries and keys of the packed tokens, and what a
+token may see is the concern of the pass in hand (`Attention`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emo_harness.prefix.limits import Costs
+
+IMPLEMENTATION = "emo_packed"
+
+
+class Attention(Protocol):
+    """What the packed tokens of one pass see.
+
+    Queries are (1, n_heads, n, head_dim), keys and values (1, n_kv_heads, n, head_dim), all of the
+    pass's own tokens; the result has the shape of the queries.
+    """
+
+    def attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scaling: float,
+    ) -> torch.Tensor: ...
+
+
+_in_hand: ContextVar[_Counted] = ContextVar("emo_harness_attention")
+
+
+class _Counted:
+    """The attention of a pass, and the layers that have called it."""
+
+    def __init__(self, attention: Attention) -> None:
+        self.attention = attention
+        self.layers: list[int] = []
+
+
+def _attention_function(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **unused: Any,
+) -> tuple[torch.Tensor, None]:
+    counted = _in_hand.get()
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    counted.layers.append(layer)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    attended = counted.attention.attend(layer, query, key, value, scale)
+    return attended.transpose(1, 2).contiguous(), None
+
+
+class PackedModel:
+    """A transformers causal language model, for packed passes.
+
+    `seconds` counts the time spent in the model.
+
+    Args:
+        model: a `PreTrainedModel` with a language-model head, in evaluation mode. It is left as it
+            was found after every pass.
+        device: where token ids go.
+        mixed_precision_dtype: autocast to this dtype, as `HFLM` does.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        device: torch.device,
+        mixed_precision_dtype: torch.dtype | None = None,
+    ) -> None:
+        from transformers import AttentionInterface
+
+        AttentionInterface.register(IMPLEMENTATION, _attention_function)
+        self.model = model
+        self.device = device
+        self.mixed_precision_dtype = mixed_precision_dtype
+        self.n_layers: int = model.config.num_hidden_layers
+        self.seconds = 0.0
+        self.costs = Costs.of(model)
+        self.vocabulary: int = model.get_output_embeddings().weight.shape[0]
+
+    def autocast(self) -> torch.autocast:
+        """The precision that the user asked for."""
+        return torch.autocast(
+            self.device.type,
+            dtype=self.mixed_precision_dtype,
+            enabled=self.mixed_precision_dtype is not None,
+        )
+
+    def logits(
+        self,
+        tokens: NDArray[np.int32],
+        positions: NDArray[np.int64],
+        wanted: Sequence[int] | NDArray[np.int64],
+        attention: Attention,
+    ) -> torch.Tensor:
+        """One forward pass.
+
+        Args:
+            tokens: (n,) token ids.
+            positions: (n,) how many tokens each has before it on its path.
+            wanted: (m,) which of the tokens' next-token logits are needed.
+            attention: what the tokens see.
+
+        Returns:
+            (m, vocabulary) logits, in the model's dtype.
+
+        Raises:
+            RuntimeError: the model did not use our attention once in every layer.
+        """
+        ids = torch.from_numpy(np.asarray(tokens, np.int64))[None].to(self.device)
+        places = torch.from_numpy(np.asarray(positions, np.int64))[None].to(self.device)
+        rows = torch.from_numpy(np.asarray(wanted, np.int64)).to(self.device)
+        started = time.perf_counter()
+        counted = _Counted(attention)
+        token = _in_hand.set(counted)
+        try:
+            with torch.no_grad(), self.autocast(), _our_attention(self.model):
+                found = self.model(
+                    input_ids=ids, position_ids=places, use_cache=False, logits_to_keep=rows
+                )
+        finally:
+            _in_hand.reset(token)
+            self.seconds += time.perf_counter() - started
+        if sorted(counted.layers) != list(range(self.n_layers)):
+            raise RuntimeError(
+                f"packed attention was called by layers {counted.layers}, "
+                f"not once by each of {self.n_layers}"
+            )
+        return found.logits[0]
+
+
+@contextmanager
+def _our_attention(model: Any) -> Iterator[None]:
+    """Let the model's layers call our attention; restore what each configuration said."""
+    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
+    configs[id(model.config)] = model.config
+    before = [
+        (c, c._attn_implementation_internal)
+        for c in configs.values()
+        if hasattr(c, "_attn_implementation_internal")
+    ]
+    for config, _ in before:
+        config._attn_implementation_internal = IMPLEMENTATION
+    try:
+        yield
+    finally:
+        for config, implementation in before:
+            config._attn_implementation_internal = implementation
