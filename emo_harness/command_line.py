@@ -47,7 +47,7 @@ def command_line(arguments: Sequence[str] | None = None) -> str:
     hides_next = False
     for argument in rest:
         is_value = hides_next and not argument.startswith("--")
-        shown.append(HIDDEN if is_value else _without_secrets(argument))
+        shown.append(HIDDEN if is_value else without_secrets(argument))
         hides_next = _FLAG.fullmatch(argument) is not None
     text = shlex.join([name, *shown])
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -58,7 +58,8 @@ def is_secret(name: str) -> bool:
     return _FLAG.fullmatch(f"--{name}") is not None
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
+    """Any text with what looks like a secret blotted out."""
     for pattern, instead in _IN_TEXT:
         text = pattern.sub(instead, text)
     return text

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "emo_harness"
 FLOORS = [
     {"errors"},
     {"resources", "validation", "extras", "command_line"},
-    {"stimuli", "placement", "prompt_tokens"},
+    {"stimuli", "placement", "prompt_tokens", "prefix"},
     {"effects", "runs", "benchmarks"},
     {"lm_models"},
     {"lm_tasks"},

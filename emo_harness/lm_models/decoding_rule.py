@@ -146,9 +146,7 @@ def read_rule(
     return DecodingRule(
         max_tokens=int(given["max_gen_toks"]),
         until=tuple(stop for stop in until if stop),
-        end_tokens=_ids(
-            given.get("eos_token_id", getattr(generation_config, "eos_token_id", None))
-        ),
+        end_tokens=_ids(end_tokens),
         do_sample=bool(both["do_sample"]),
         temperature=float(temperature or 1.0),
         top_k=50 if both["top_k"] is None else int(both["top_k"]),

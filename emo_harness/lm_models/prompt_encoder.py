@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from emo_harness.prefix import Tokens
 
 # Strings handed to the tokenizer together; it works on them with all cores.
 AT_A_TIME = 512
+_PARALLELISM = "TOKENIZERS_PARALLELISM"
 
 
 class PromptEncoder:
@@ -49,9 +52,24 @@ class PromptEncoder:
             kwargs: dict[str, Any] = {} if special is None else {"add_special_tokens": special}
             for first in range(0, len(members), AT_A_TIME):
                 some = members[first : first + AT_A_TIME]
-                ids = self.tokenizer(some, truncation=truncation, **kwargs)["input_ids"]
+                with _on_all_cores():
+                    ids = self.tokenizer(some, truncation=truncation, **kwargs)["input_ids"]
                 found.update(zip(some, ids, strict=True))
         return found
+
+
+@contextmanager
+def _on_all_cores() -> Iterator[None]:
+    """Let the tokenizer use threads, which lm-eval turns off for the sake of forked processes."""
+    before = os.environ.get(_PARALLELISM)
+    os.environ[_PARALLELISM] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_PARALLELISM]
+        else:
+            os.environ[_PARALLELISM] = before
 
 
 def as_tokens(ids: Sequence[int]) -> Tokens:

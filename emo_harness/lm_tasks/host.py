@@ -1,8 +1,9 @@
 """Running lm-eval's own `run` command with our tasks and models at hand.
 
-lm-eval's parser and runner are used as they are. The one thing exchanged is the name
-`TaskManager` that its runner looks up: ours knows where our tasks are, and leaves lm-eval's own
-14,000 names out of the index when none of them is asked for.
+lm-eval's parser and runner are used as they are. What is exchanged are names that it looks up:
+`TaskManager`, since ours knows where our tasks are, and leaves lm-eval's own 14,000 names out of
+the index when none of them is asked for; and `Collator` where an engine keeps computed prefixes.
+`--use_cache` becomes one path per model and settings.
 """
 
 from __future__ import annotations
@@ -34,14 +35,18 @@ def run(arguments: Sequence[str]) -> None:
     from lm_eval._cli.run import Run
     from lm_eval.utils import setup_logging
 
+    from emo_harness.lm_models.engine_order import in_trie_order
+
     setup_logging()
+    _log_as_lm_eval()
     register_models()
     parser = argparse.ArgumentParser(prog="emo")
     Run.create(parser.add_subparsers())
     parsed, config = _checked_arguments(parser, arguments)
     if config.model == "emo-demo":
         # Named in full, so that lm-eval records which model it was.
-        parsed.model_args = {"pretrained": str(WEIGHTS), **config.model_args}
+        config.model_args = {"pretrained": str(WEIGHTS), **config.model_args}
+        parsed.model_args = config.model_args
     tasks = [config.tasks] if isinstance(config.tasks, str) else config.tasks
     asked = [name.strip() for part in tasks for name in str(part).split(",")]
     if not asked:
@@ -54,7 +59,9 @@ def run(arguments: Sequence[str]) -> None:
     if not config.include_path:
         _refuse_unknown(asked)
     only_ours = all(name.startswith(PREFIX) for name in asked)
-    with _our_task_manager(include_defaults=not only_ours):
+    with in_trie_order(config.model), _our_task_manager(include_defaults=not only_ours):
+        if config.use_cache:
+            parsed.use_cache = _own_cache(config)
         parsed.func(parsed)
 
 
@@ -103,6 +110,29 @@ def _our_task_manager(*, include_defaults: bool) -> Iterator[None]:
             yield
         finally:
             lm_eval.tasks.TaskManager = upstream
+
+
+def _own_cache(config: Any) -> str:
+    """The path of answers that these models and settings share with no others."""
+    from emo_harness.lm_models.answer_cache import answer_key, prepare_cache
+
+    chat = ("apply_chat_template", "system_instruction", "fewshot_as_multiturn")
+    key = answer_key(
+        config.model,
+        config.model_args,
+        gen_kwargs=config.gen_kwargs,
+        seeds=config.seed,
+        chat={name: getattr(config, name) for name in chat},
+    )
+    return prepare_cache(config.use_cache, key)
+
+
+def _log_as_lm_eval() -> None:
+    """Show what our modules log where lm-eval shows its own, from the same level on."""
+    theirs, ours = logging.getLogger("lm_eval"), logging.getLogger("emo_harness")
+    ours.setLevel(theirs.level)
+    for handler in theirs.handlers:
+        ours.addHandler(handler)
 
 
 def _checked_arguments(
