@@ -161,8 +161,7 @@ def answered(
     ask(warm, disable_tqdm=True)
     requests = requests_of(scenario, data, n_questions)
     if side == "emo-hf":
-        lm.sharing = type(lm.sharing)()
-        lm._packed.seconds = 0.0
+        lm.sharing = lm._engine.sharing = type(lm.sharing)()
     started = time.perf_counter()
     answers = ask(requests, disable_tqdm=True)
     found["seconds"] = time.perf_counter() - started

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,27 +13,17 @@ from lm_eval.models.utils import postprocess_generated_text
 
 from emo_harness.errors import UserError
 from emo_harness.lm_models.decoding_rule import DecodingRule, StopRule, read_rule, seed_of
+from emo_harness.lm_models.packed_engine import PackedEngine
 from emo_harness.lm_models.progress import Progress
 from emo_harness.lm_models.prompt_encoder import PromptEncoder, as_tokens
 from emo_harness.lm_models.sharing_record import SharingRecord
 from emo_harness.prefix import (
     Continuation,
-    Limits,
-    NaNLogitsError,
     PackedModel,
     Prompt,
-    Score,
-    Tokens,
     attention_window,
     base_model,
-    build_trie,
-    despite_full_memory,
-    free_memory,
-    generate,
-    in_words,
-    limits_within,
     parse_bytes,
-    score,
     why_different,
     why_unsupported,
 )
@@ -43,8 +32,6 @@ log = logging.getLogger(__name__)
 
 # Characters of prompts that are tokenised and planned at a time.
 WINDOW_CHARACTERS = 32_000_000
-ON_ACCELERATOR = Limits(pass_tokens=8192, tree_tokens=1024, wanted=4096, rows=1024)
-ON_CPU = Limits()
 
 Pair = tuple[str, str]
 Encoded = tuple[Pair, list[int], list[int]]
@@ -72,7 +59,6 @@ class SharedPrefixLM(HFLM):
         super().__init__(pretrained=pretrained, **kwargs)
         self._require_end_token()
         self.sharing = SharingRecord()
-        self._limits = ON_CPU if self.device.type == "cpu" else ON_ACCELERATOR
         self._reason = self._why_not_packed()
         if self._reason:
             log.warning("emo-hf shares nothing here and answers as `hf` does: %s", self._reason)
@@ -143,31 +129,13 @@ class SharedPrefixLM(HFLM):
             packed.append(window[place])
             questions.append(Continuation(as_tokens(whole[:-1]), as_tokens(continuation)))
         if questions:
-            yield from self._packed_scores(packed, questions, progress)
+            for one in self._engine.scores(questions, progress):
+                yield packed[one.index], (one.log_probability, one.is_greedy)
         if beyond:
             left = [window[place] for place in beyond]
             self._fall_back(self._beyond_window(), [requests[index] for index in left])
             found = self._loglikelihood_tokens([encoded[place] for place in beyond])
             yield from zip(left, found, strict=True)
-
-    def _packed_scores(
-        self, indices: Sequence[int], questions: list[Continuation], progress: Progress
-    ) -> Iterator[tuple[int, tuple[float, bool]]]:
-        tokens = [question.tokens for question in questions]
-        self._count(tokens, progress)
-        limits = self._limits_for(max(map(len, tokens)))
-
-        def answers_to(some: Sequence[int], within: Limits) -> Iterator[Score]:
-            return score(
-                self._packed,
-                [questions[i] for i in some],
-                within,
-                softmax_dtype=self.softmax_dtype,
-                advance=partial(self._advanced, progress),
-            )
-
-        for one in self._steady(answers_to, len(questions), limits):
-            yield indices[one.index], (one.log_probability, one.is_greedy)
 
     def _encode_pairs(self, pairs: Sequence[Pair]) -> list[Encoded]:
         """What `TemplateLM.loglikelihood` makes of its requests, each string encoded once."""
@@ -267,35 +235,11 @@ class SharedPrefixLM(HFLM):
             pick = None if rule.takes_most_probable else rule.pick(tokens.tolist(), generator)
             prompts.append(Prompt(tokens, rule.max_tokens, stop, pick))
             answered_by.append([index])
-        for place, generated in self._packed_generations(prompts, rule.max_tokens, progress):
-            text = self._as_answer(generated, list(rule.until))
-            yield from ((index, text) for index in answered_by[place])
+        for one in self._engine.continued(prompts, progress) if prompts else ():
+            answer = self._as_answer(one.generated, list(rule.until))
+            yield from ((index, answer) for index in answered_by[one.index])
         if beyond:
             yield from self._generated_by_host(requests, beyond, self._beyond_window())
-
-    def _packed_generations(
-        self, prompts: list[Prompt], max_tokens: int, progress: Progress
-    ) -> Iterator[tuple[int, list[int]]]:
-        if not prompts:
-            return
-        tokens = [prompt.tokens for prompt in prompts]
-        self._count(tokens, progress)
-        progress.expect(max_tokens * len(prompts))
-        limits = self._limits_for(max(map(len, tokens)), share=0.5)
-
-        def answers_to(some: Sequence[int], within: Limits) -> Iterator[Any]:
-            return generate(
-                self._packed,
-                [prompts[i] for i in some],
-                within,
-                advance=partial(self._advanced, progress),
-            )
-
-        for one in self._steady(answers_to, len(prompts), limits):
-            self.sharing.naive_tokens += len(one.generated) - 1
-            self.sharing.distinct_tokens += len(one.generated) - 1
-            progress.expect(len(one.generated) - 1 - max_tokens)
-            yield one.index, one.generated
 
     def _generated_by_host(
         self, requests: Sequence[Any], indices: Sequence[int], reason: str
@@ -318,52 +262,6 @@ class SharedPrefixLM(HFLM):
 
     # What both need
 
-    def _steady(
-        self,
-        answers_to: Callable[[Sequence[int], Limits], Iterator[Any]],
-        n_questions: int,
-        limits: Limits,
-    ) -> Iterator[Any]:
-        """Answers, whatever memory does; NaN is told as the user's to mend."""
-        try:
-            yield from despite_full_memory(answers_to, n_questions, limits, self._halved)
-        except NaNLogitsError as error:
-            raise UserError(
-                "running the model",
-                found=f"NaN among its logits, in {self.model.dtype}",
-                expected="numbers",
-                fix="load it in another dtype, e.g. --model_args ...,dtype=bfloat16 or float32; "
-                "if that does not help, its weights are broken",
-            ) from error
-
-    def _halved(self, limits: Limits) -> None:
-        self.sharing.halvings += 1
-        self._limits = limits
-        log.warning(
-            "memory ran out: going on with passes of %d tokens and %d prompts together; "
-            "no answer is lost",
-            limits.pass_tokens,
-            limits.rows,
-        )
-
-    def _limits_for(self, longest: int, share: float = 1.0) -> Limits:
-        budget = self._budget_bytes
-        if budget is None:
-            budget = free_memory(self.device)
-            log.info("emo-hf computes within %s", in_words(budget))
-        return limits_within(budget, self._packed.costs, longest, self._limits, share=share)
-
-    def _count(self, tokens: list[Tokens], progress: Progress) -> None:
-        distinct = build_trie(tokens)[0].n_tokens
-        self.sharing.naive_tokens += sum(map(len, tokens))
-        self.sharing.distinct_tokens += distinct
-        progress.expect(distinct)
-
-    def _advanced(self, progress: Progress, n_tokens: int) -> None:
-        self.sharing.computed_tokens += n_tokens
-        self.sharing.model_s = self._packed.seconds
-        progress.computed(n_tokens)
-
     def _progress(self, requests: Sequence[Any], disable: bool) -> Progress:
         return Progress(requests, disable=disable or self.rank != 0)
 
@@ -382,10 +280,11 @@ class SharedPrefixLM(HFLM):
         reason = why_unsupported(self.model)
         if reason:
             return reason
-        self._packed = PackedModel(base_model(self.model), self.device, self.mixed_precision_dtype)
+        packed = PackedModel(base_model(self.model), self.device, self.mixed_precision_dtype)
+        self._engine = PackedEngine(packed, self._budget_bytes, self.softmax_dtype, self.sharing)
         self._window = attention_window(self.model)
         self._encoder = PromptEncoder(self.tokenizer, self.add_bos_token, self.prefix_token_id)
-        return why_different(self._packed, min(self.max_length, self._window or self.max_length))
+        return why_different(packed, min(self.max_length, self._window or self.max_length))
 
     def _require_end_token(self) -> None:
         if self.backend == "causal" and self.tokenizer.eos_token_id is None:

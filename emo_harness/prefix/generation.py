@@ -137,6 +137,7 @@ class _Batch:
         by_place = sorted(zip(places, batch, strict=True))
         self.rows = [_Row(index, prompts[index]) for _, index in by_place]
         self.place_of_row = np.array([place for place, _ in by_place])
+        self.max_tokens = max(row.prompt.max_tokens for row in self.rows)
         self.skip = self._already_there()
         rows_of = np.bincount(self.place_of_row, minlength=len(self.trie.sequences))
         self.layout = layout_of(self.trie, rows_of, self.skip)
@@ -145,19 +146,24 @@ class _Batch:
         """How much more memory than the budget allows these prompts may take; 0 or less if none."""
         if self.limits.budget_bytes is None:
             return 0
-        costs, layout = self.model.costs, self.layout
-        passes_bytes = costs.of_pass(self.limits, self.cache.capacity - self.limits.tree_tokens)
-        packed = costs.cached_token * (self.trie.n_tokens - self.skip + layout.kept_tokens)
-        columns = layout.n_columns + layout.own.shape[1]
-        most = max(row.prompt.max_tokens for row in self.rows) + ROOM
-        per_row = (
-            # A layer's buffer is copied when it grows.
-            costs.cached_token * most * 3 // 2
-            + 3 * 4 * costs.heads * (columns + most)
+        costs, layout, n_rows = self.model.costs, self.layout, len(self.rows)
+        longest = self.cache.capacity - self.limits.tree_tokens
+        prompts = costs.cached_token * layout.kept_tokens
+        width = layout.own.shape[1] + self.max_tokens
+        # Buffers take over from what the passes kept, and grow, a layer at a time.
+        prefill = max(
+            costs.cached_token * (self.trie.n_tokens - self.skip),
+            prompts + costs.cached_token * n_rows * min(ROOM, self.max_tokens),
+        )
+        steps = prompts + n_rows * (
+            costs.cached_token * self.max_tokens
+            + costs.score_row * (layout.n_columns + width)
             + costs.packed_token
             + costs.logits_row
         )
-        return passes_bytes + packed + per_row * len(self.rows) - self.limits.budget_bytes
+        layer = 3 * costs.layer_token * n_rows * width
+        needed = costs.of_pass(self.limits, longest) + max(prefill, steps) + layer
+        return needed - self.limits.budget_bytes
 
     def run(self) -> Iterator[Continued]:
         logits, attention = self._prefill()
@@ -194,7 +200,9 @@ class _Batch:
             self.advance(len(one.tokens))
         roots = self.trie.roots
         self.cache.path = roots[0].tokens if len(roots) == 1 else None
-        attention_of_rows = RowsAttention.after_prefill(self.layout, self.cache, kept)
+        attention_of_rows = RowsAttention.after_prefill(
+            self.layout, self.cache, kept, self.max_tokens
+        )
         return torch.cat(logits)[torch.from_numpy(self.place_of_row)], attention_of_rows
 
     def _already_there(self) -> int:

@@ -16,6 +16,9 @@ _UNITS |= {f"{letter}i": 1024**power for power, letter in enumerate("kmgt", star
 # Shares of what is free now: others live on the same machine, and fragments are lost.
 FREE_MEMORY_SHARE = 0.5
 FREE_ACCELERATOR_SHARE = 0.8
+# More than this gains little speed, and would make a run take far more memory than `hf` does.
+BUDGET_BYTES = 512 * 1024**2
+BUDGET_PER_WEIGHT = 0.3
 SMALLEST = 16
 
 
@@ -62,16 +65,16 @@ class Costs:
         cached_token: keys and values of a token, over all layers.
         layer_token: keys and values of a token in the layer that takes most.
         packed_token: everything else that is alive for a token during a pass.
-        score: one attention score, or one cell of an attention mask.
-        heads: attention heads of a layer.
+        mask_cell: one cell of an attention mask.
+        score_row: attention scores of one row with one column, in all heads of a layer.
         logits_row: the logits of one token, with what is derived from them.
     """
 
     cached_token: int
     layer_token: int
     packed_token: int
-    score: int
-    heads: int
+    mask_cell: int
+    score_row: int
     logits_row: int
 
     @classmethod
@@ -97,8 +100,9 @@ class Costs:
             cached_token=config.num_hidden_layers * layer_token,
             layer_token=layer_token,
             packed_token=wide * (6 * width + 6 * heads * head_dim) + itemsize * 4 * inner,
-            score=itemsize,
-            heads=heads,
+            mask_cell=itemsize,
+            # Scores and their softmax, and what goes into the next product.
+            score_row=3 * 4 * heads,
             logits_row=vocabulary * (2 * itemsize + 4),
         )
 
@@ -106,7 +110,7 @@ class Costs:
         """Bytes that a pass may take, the path cache included."""
         seen = limits.capacity(longest)
         # A mask has one line for every token, and stands beside its complement while it is made.
-        per_token = self.packed_token + 2 * self.score * seen
+        per_token = self.packed_token + 2 * self.mask_cell * seen
         return (
             self.cached_token * seen
             + limits.pass_tokens * per_token
@@ -193,14 +197,16 @@ def in_words(n_bytes: float) -> str:
     return f"{n_bytes:.0f} bytes"
 
 
-def free_memory(device: torch.device) -> int:
-    """The default budget: a share of what is free on the device now, in bytes."""
+def default_budget(model: Any, device: torch.device) -> int:
+    """Bytes beside the weights that are worth their while, where so much is free on the device."""
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    worth = BUDGET_BYTES + int(BUDGET_PER_WEIGHT * weights)
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(FREE_ACCELERATOR_SHARE * free)
+        return min(worth, int(FREE_ACCELERATOR_SHARE * free))
     import psutil
 
-    return int(FREE_MEMORY_SHARE * psutil.virtual_memory().available)
+    return min(worth, int(FREE_MEMORY_SHARE * psutil.virtual_memory().available))
 
 
 class Indexed(Protocol):

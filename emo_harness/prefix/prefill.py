@@ -80,7 +80,7 @@ class PathAttention:
     Attributes:
         units: in depth-first order.
         cache: the path; after the pass it holds the path of the last unit.
-        kept: where given, the pass's own keys and values, (1, n_kv_heads, n, head_dim) per layer.
+        kept: where given, the pass's own keys and values, (n_kv_heads, n, head_dim) per layer.
     """
 
     units: tuple[Unit, ...]
@@ -99,7 +99,8 @@ class PathAttention:
         if not self._masks:
             self._masks = [_mask(unit, query) for unit in self.units]
         if self.kept is not None:
-            self.kept[layer] = (key, value)
+            # Copies: a model may have computed them as parts of something larger.
+            self.kept[layer] = (key[0].clone(), value[0].clone())
         parts = []
         row = 0
         for unit, mask in zip(self.units, self._masks, strict=True):

@@ -18,7 +18,8 @@ from emo_harness.prefix.trie import Node, Trie
 
 # A node shorter than this is copied to each row below it: a product of its own costs more.
 SHARED_TOKENS = 8
-ROOM = 32
+# Generated tokens that own buffers have room for, and by how many they grow.
+ROOM = 64
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,13 @@ class RowsAttention:
     Attributes:
         layout: which rows see which tokens.
         cache: the path that all rows share.
+        max_tokens: the most tokens that any row will have generated.
         n_own: tokens in the own buffers, padding included.
     """
 
     layout: Layout
     cache: PathCache
+    max_tokens: int
     n_own: int = 0
     _layers: dict[int, _Layer] = field(default_factory=dict)
     _shared: tuple[Shared, ...] = ()
@@ -135,10 +138,10 @@ class RowsAttention:
 
     @classmethod
     def after_prefill(
-        cls, layout: Layout, cache: PathCache, kept: list[KeysAndValues]
+        cls, layout: Layout, cache: PathCache, kept: list[KeysAndValues], max_tokens: int
     ) -> RowsAttention:
         """Take over what the prefill's passes kept; `kept` is emptied layer by layer."""
-        rows = cls(layout, cache, n_own=layout.own.shape[1], _shared=layout.shared)
+        rows = cls(layout, cache, max_tokens, layout.own.shape[1], _shared=layout.shared)
         for layer in sorted(cache.layers):
             keys = _joined([one[layer][0] for one in kept], cache.layers[layer][0])
             values = _joined([one[layer][1] for one in kept], cache.layers[layer][1])
@@ -219,14 +222,23 @@ class RowsAttention:
             else:
                 shared.append((keys[:, one.tokens].clone(), values[:, one.tokens].clone()))
         index = torch.from_numpy(self.layout.own).to(keys.device)
-        self._layers[layer] = _Layer(shared, _own_buffer(keys, index), _own_buffer(values, index))
+        room = self._room(index.shape[1])
+        self._layers[layer] = _Layer(
+            shared, _own_buffer(keys, index, room), _own_buffer(values, index, room)
+        )
 
     def _append(self, held: _Layer, key: torch.Tensor, value: torch.Tensor) -> None:
         if self.n_own == held.own_keys.shape[2]:
-            held.own_keys = _longer(held.own_keys)
-            held.own_values = _longer(held.own_values)
+            room = self._room(self.n_own)
+            held.own_keys = _longer(held.own_keys, room)
+            held.own_values = _longer(held.own_values, room)
         held.own_keys[:, :, self.n_own] = key.transpose(0, 1)
         held.own_values[:, :, self.n_own] = value.transpose(0, 1)
+
+    def _room(self, n_own: int) -> int:
+        """How many more tokens buffers should hold that hold `n_own` now."""
+        left = self.max_tokens - (n_own - self.layout.own.shape[1])
+        return max(1, min(ROOM, left))
 
     def _own_bias(self, like: torch.Tensor) -> torch.Tensor:
         """(rows, 1, 1, n_own + 1), minus infinity at padding."""
@@ -257,20 +269,20 @@ def _product(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def _joined(parts: list[torch.Tensor], like: torch.Tensor) -> torch.Tensor:
-    return torch.cat([part[0] for part in parts], dim=1) if parts else like[0, :, :0]
+    return torch.cat(parts, dim=1) if parts else like[0, :, :0]
 
 
-def _own_buffer(packed: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+def _own_buffer(packed: torch.Tensor, index: torch.Tensor, room: int) -> torch.Tensor:
     """(rows, n_kv_heads, m + room, head_dim) from packed (n_kv_heads, n, head_dim)."""
     n_rows, width = index.shape
-    buffer = packed.new_empty((n_rows, packed.shape[0], width + ROOM, packed.shape[2]))
+    buffer = packed.new_empty((n_rows, packed.shape[0], width + room, packed.shape[2]))
     if width:
         buffer[:, :, :width] = packed[:, index].transpose(0, 1)
     return buffer
 
 
-def _longer(buffer: torch.Tensor) -> torch.Tensor:
+def _longer(buffer: torch.Tensor, room: int) -> torch.Tensor:
     n_rows, n_heads, n, head_dim = buffer.shape
-    longer = buffer.new_empty((n_rows, n_heads, n + max(ROOM, n // 2), head_dim))
+    longer = buffer.new_empty((n_rows, n_heads, n + room, head_dim))
     longer[:, :, :n] = buffer
     return longer

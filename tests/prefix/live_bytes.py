@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -18,23 +18,25 @@ class LiveBytes(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
+        self.now = 0
         self.peak = 0
-        self._live: dict[int, tuple[StorageWeakRef, int]] = {}
 
-    @property
-    def now(self) -> int:
-        self._live = {k: one for k, one in self._live.items() if not one[0].expired()}
-        return sum(n_bytes for _, n_bytes in self._live.values())
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         found = func(*args, **(kwargs or {}))
-        known = {one.cdata for one in map(StorageWeakRef, _storages((args, kwargs)))}
+        # A view shares its storage with what it views; a result that is an argument, too.
+        known = {storage._cdata for storage in _storages((args, kwargs))}
         for storage in _storages(found):
-            one = StorageWeakRef(storage)
-            if one.cdata not in known:
-                self._live[one.cdata] = (one, storage.nbytes())
+            if storage._cdata not in known:
+                known.add(storage._cdata)
+                self.now += storage.nbytes()
+                weakref.finalize(storage, self._freed, storage.nbytes()).atexit = False
         self.peak = max(self.peak, self.now)
         return found
+
+    def _freed(self, n_bytes: int) -> None:
+        self.now -= n_bytes
 
 
 def _storages(nested: Any) -> list[torch.UntypedStorage]:
