@@ -32,6 +32,8 @@ BATCH_SIZES = (1, 8, 32)
 VOCABULARY = 8192
 PLACEBOS = 2
 THREADS = 2
+# Characters of each file that the tokenizer is trained on.
+TEXT = 100_000
 SPECIAL = ("<s>", "</s>")
 
 
@@ -84,9 +86,8 @@ def make_model(folder: Path, data: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     bpe = ByteLevelBPETokenizer()
-    texts = [
-        path.read_text("utf-8") for path in sorted(data.glob("instruction_induction/**/*.json"))
-    ]
+    files = sorted(data.glob("instruction_induction/**/*.json"))
+    texts = [path.read_text("utf-8")[:TEXT] for path in files]
     bpe.train_from_iterator(texts, VOCABULARY, special_tokens=[*SPECIAL], show_progress=False)
     PreTrainedTokenizerFast(
         tokenizer_object=bpe._tokenizer,

@@ -22,6 +22,7 @@ FLOORS = [
     {"report"},
     {"demo"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR_OF = {name: level for level, names in enumerate(FLOORS) for name in names}
 NO_TORCH = ("effects", "runs", "report")

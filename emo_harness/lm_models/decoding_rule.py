@@ -203,13 +203,13 @@ class StopRule:
         return unsure or any(character in text for character in self._last_characters)
 
 
-def seed_of(prompt: str, settings: Mapping[str, Any], occurrence: int) -> int:
-    """A request's own seed, the same in whatever company it is asked.
+def seed_of(prompt: str, settings: Mapping[str, Any], repeat: int) -> int:
+    """The seed of one answer, the same in whatever company it is asked.
 
     Args:
         prompt: the request's text.
         settings: its generation settings.
-        occurrence: how many equal requests came before it.
+        repeat: how many answers to the same request came before it.
     """
-    key = json.dumps([prompt, settings, occurrence, torch.initial_seed()], default=str)
+    key = json.dumps([prompt, settings, repeat, torch.initial_seed()], default=str)
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")

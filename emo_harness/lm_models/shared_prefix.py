@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 # Characters of prompts that are tokenised and planned at a time.
 WINDOW_CHARACTERS = 32_000_000
 
+# What loading raises for a model that is not there or not known, and for arguments that do not fit.
+_REFUSALS = (OSError, ValueError, TypeError, KeyError, AttributeError, AssertionError, ImportError)
+
 Pair = tuple[str, str]
 Encoded = tuple[Pair, list[int], list[int]]
 
@@ -45,8 +49,8 @@ class SharedPrefixLM(HFLM):
 
     Args:
         pretrained: a model, as `HFLM` takes it.
-        memory_budget: memory beside the weights, e.g. "2GiB" or bytes; None for a share of what is
-            free.
+        memory_budget: memory beside the weights, e.g. "2GiB" or bytes; None for what is worth its
+            while, where so much is free.
 
     Raises:
         UserError: a budget that cannot be read, or a tokenizer without an end token.
@@ -56,7 +60,8 @@ class SharedPrefixLM(HFLM):
         self, pretrained: Any, *, memory_budget: str | int | None = None, **kwargs: Any
     ) -> None:
         self._budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
-        super().__init__(pretrained=pretrained, **kwargs)
+        with _loading(pretrained):
+            super().__init__(pretrained=pretrained, **kwargs)
         self._require_end_token()
         self.sharing = SharingRecord()
         self._reason = self._why_not_packed()
@@ -77,6 +82,7 @@ class SharedPrefixLM(HFLM):
                     answers[index] = answer
                     self.cache_hook.add_partial("loglikelihood", pairs[index], answer)
                     progress.answered(requests[index])
+        self._tell_what_was_cut()
         return answers
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
@@ -93,7 +99,15 @@ class SharedPrefixLM(HFLM):
                     answers[index] = answer
                     self.cache_hook.add_partial("generate_until", requests[index].args, answer)
                     progress.answered(requests[index])
+        self._tell_what_was_cut()
         return answers
+
+    def loglikelihood_rolling(
+        self, requests: list[Any], disable_tqdm: bool = False
+    ) -> list[float]:
+        """`HFLM`'s: whole texts share nothing that is worth its while."""
+        self._fall_back(self._reason or "whole texts (loglikelihood_rolling)", requests)
+        return super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
 
     def get_model_info(self) -> dict[str, Any]:
         """`HFLM`'s facts, and how much was shared."""
@@ -121,7 +135,7 @@ class SharedPrefixLM(HFLM):
             self._require_room(len(continuation))
             whole = context + continuation
             if len(whole) > self.max_length + 1:
-                self.sharing.cut([getattr(requests[window[place]], "arm", None)])
+                self.sharing.cut(requests[window[place]])
             whole = whole[-(self.max_length + 1) :]
             if self._window is not None and len(whole) - 1 > self._window:
                 beyond.append(place)
@@ -213,12 +227,12 @@ class SharedPrefixLM(HFLM):
         answered_by: list[list[int]] = []
         beyond: list[int] = []
         place_of: dict[bytes, int] = {}
-        asked: defaultdict[str, int] = defaultdict(int)
+        repeats: Counter[Any] = Counter()
         for index in indices:
             text = requests[index].args[0]
             ids = encoded[text]
             if len(ids) > room:
-                self.sharing.cut([getattr(requests[index], "arm", None)])
+                self.sharing.cut(requests[index])
             tokens = as_tokens(ids[-room:] or [self.prefix_token_id])
             if self._window is not None and len(tokens) + rule.max_tokens > self._window:
                 beyond.append(index)
@@ -228,11 +242,13 @@ class SharedPrefixLM(HFLM):
                 answered_by[place_of[key]].append(index)
                 continue
             place_of[key] = len(prompts)
-            generator = torch.Generator().manual_seed(
-                seed_of(text, requests[index].args[1], asked[text])
-            )
-            asked[text] += 1
-            pick = None if rule.takes_most_probable else rule.pick(tokens.tolist(), generator)
+            pick = None
+            if not rule.takes_most_probable:
+                request = requests[index]
+                same = (request.task_name, request.doc_id, request.idx, text)
+                seed = seed_of(text, request.args[1], repeats[same])
+                pick = rule.pick(tokens.tolist(), torch.Generator().manual_seed(seed))
+                repeats[same] += 1
             prompts.append(Prompt(tokens, rule.max_tokens, stop, pick))
             answered_by.append([index])
         for one in self._engine.continued(prompts, progress) if prompts else ():
@@ -264,6 +280,15 @@ class SharedPrefixLM(HFLM):
 
     def _progress(self, requests: Sequence[Any], disable: bool) -> Progress:
         return Progress(requests, disable=disable or self.rank != 0)
+
+    def _tell_what_was_cut(self) -> None:
+        if n_cut := sum(self.sharing.truncated.values()):
+            log.warning(
+                "%d prompts were longer than the context window of %d tokens and lost their "
+                "beginning; the results say under which arms",
+                n_cut,
+                self.max_length,
+            )
 
     def _fall_back(self, reason: str, requests: Sequence[Any]) -> None:
         if self.sharing.fell_back(reason, len(requests)) and reason != self._reason:
@@ -303,6 +328,20 @@ class SharedPrefixLM(HFLM):
                 expected=f"at most the context window's {self.max_length:,}",
                 fix="shorten the option, or raise --model_args ...,max_length=...",
             )
+
+
+@contextmanager
+def _loading(pretrained: Any) -> Iterator[None]:
+    """Tell what transformers and lm-eval refuse of a model and its arguments."""
+    try:
+        yield
+    except _REFUSALS as error:
+        raise UserError(
+            f"loading the model {pretrained if isinstance(pretrained, str) else 'given'}",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            expected="a folder or hub name of a language model, and arguments that `hf` takes",
+            fix="check pretrained=... and the other --model_args; --device is a flag of its own",
+        ) from error
 
 
 def _windows(strings: Sequence[str]) -> Iterator[list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +35,7 @@ class SharingRecord:
     fallbacks: Counter[str] = field(default_factory=Counter)
     truncated: Counter[str] = field(default_factory=Counter)
     halvings: int = 0
+    _cut: set[tuple[Any, ...]] = field(default_factory=set)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -51,9 +52,13 @@ class SharingRecord:
         self.fallbacks[reason] += n_requests
         return is_new
 
-    def cut(self, arms: Iterable[str | None]) -> None:
-        """Count prompts that were cut, by the arm they were asked under."""
-        self.truncated.update(arm or "unknown" for arm in arms)
+    def cut(self, request: Any) -> None:
+        """Count the prompt of a request that was cut, once, by the arm it was asked under."""
+        arm = getattr(request, "arm", "unknown")
+        prompt = (request.task_name, request.doc_id, arm, request.args[0])
+        if prompt not in self._cut:
+            self._cut.add(prompt)
+            self.truncated[arm] += 1
 
     def as_json(self) -> dict[str, Any]:
         """As the results file keeps it."""

@@ -215,14 +215,13 @@ class _Batch:
         return min(shared, len(roots[0].tokens) - int(roots[0].ends is not None))
 
     def _choose(self, live: list[_Row], logits: torch.Tensor) -> Iterator[Continued]:
-        if bool(logits.isnan().any()):
-            bad = int(logits.isnan().any(dim=-1).nonzero()[0])
-            raise NaNLogitsError(live[bad].index)
-        most_probable = logits.argmax(dim=-1).tolist()
-        for row, token, of_row in zip(live, most_probable, logits, strict=True):
+        largest, most_probable = logits.max(dim=-1)
+        if bool(largest.isnan().any()):
+            raise NaNLogitsError(live[int(largest.isnan().nonzero()[0])].index)
+        for place, (row, token) in enumerate(zip(live, most_probable.tolist(), strict=True)):
             if row.is_complete:
                 continue
             pick = row.prompt.pick
-            row.take(token if pick is None else pick(of_row.float(), row.generated))
+            row.take(token if pick is None else pick(logits[place].float(), row.generated))
             if row.is_complete:
                 yield Continued(row.index, row.generated)

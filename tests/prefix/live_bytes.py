@@ -21,9 +21,7 @@ class LiveBytes(TorchDispatchMode):
         self.now = 0
         self.peak = 0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         # A view shares its storage with what it views; a result that is an argument, too.
         known = {storage._cdata for storage in _storages((args, kwargs))}
