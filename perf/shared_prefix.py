@@ -8,7 +8,8 @@ weights in float32. Each side has a process of its own, is warmed with the first
 has the best of its batch sizes 1, 8 and 32, tried on that question. Times are those of
 `loglikelihood` or `generate_until`, tokenising included. `ratio` is hf's seconds by emo-hf's,
 `peak_ratio` emo-hf's peak resident memory by hf's, both processes whole. `few_shot` prompts hold
-three worked examples. Other placements than `suffix` are listed under their names.
+three worked examples (navigate's chains of thought). Beside these scenarios, with three questions
+each, stand other placements than `suffix`, a subtask with lettered options, and bfloat16.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ BATCH_SIZES = (1, 8, 32)
 VOCABULARY = 8192
 PLACEBOS = 2
 THREADS = 2
+# Questions of the scenarios that stand beside the main ones.
+BESIDE = 3
 # Characters of each file that the tokenizer is trained on.
 TEXT = 100_000
 SPECIAL = ("<s>", "</s>")
@@ -56,27 +59,27 @@ class Scenario:
     dtype: str = "float32"
 
 
-def scenarios(subtasks: list[str]) -> list[Scenario]:
-    listed = []
-    for subtask in subtasks:
-        for few_shot in (True, False):
-            shots = "few_shot" if few_shot else "zero_shot"
-            listed.append(
-                Scenario(f"{shots}_options_{subtask}", "options", few_shot, subtask=subtask)
-            )
-    first = subtasks[0]
-    listed += [
-        Scenario("zero_shot_16", "text", False, 16, subtask=first),
-        Scenario("few_shot_16", "text", True, 16, subtask=first),
-        Scenario("few_shot_128", "text", True, 128, subtask=first),
+def scenarios() -> list[tuple[Scenario, bool]]:
+    """What is compared, and whether with all questions (or with a few, to stand beside)."""
+    main = [
+        Scenario("few_shot_options", "options", True),
+        Scenario("zero_shot_options", "options", False),
+        Scenario("zero_shot_16", "text", False, 16),
+        Scenario("few_shot_16", "text", True, 16),
+        Scenario("few_shot_128", "text", True, 128),
     ]
-    listed += [
-        Scenario(f"{shots}_options_{place}", "options", shots == "few_shot", 0, place, first)
+    beside = [
+        Scenario(f"{shots}_options_{place}", "options", shots == "few_shot", placement=place)
         for place in ("instruction", "prefix")
         for shots in ("few_shot", "zero_shot")
     ]
-    listed.append(Scenario("bfloat16", "options", False, subtask=first, dtype="bfloat16"))
-    return listed
+    lettered = "logical_deduction_three_objects"
+    beside += [
+        Scenario("few_shot_options_lettered", "options", True, subtask=lettered),
+        Scenario("zero_shot_options_lettered", "options", False, subtask=lettered),
+        Scenario("bfloat16", "options", False, dtype="bfloat16"),
+    ]
+    return [*((one, True) for one in main), *((one, False) for one in beside)]
 
 
 def make_model(folder: Path, data: Path) -> None:
@@ -203,6 +206,7 @@ def compared(scenario: Scenario, model: Path, data: Path, n_questions: int) -> d
     sharing = ours["sharing"]
     other = sharing["total_s"] - sharing["model_s"] - sharing["tokenizing_s"]
     line = {
+        "questions": n_questions,
         "requests": ours["requests"],
         "hf_batch_size": best,
         "hf_s": round(theirs["seconds"], 2),
@@ -254,9 +258,6 @@ def main() -> None:
     )
     parser.add_argument("--questions", type=int, default=10)
     parser.add_argument("--only", nargs="*", default=[], help="names of scenarios")
-    parser.add_argument(
-        "--subtasks", nargs="*", default=["navigate", "logical_deduction_three_objects"]
-    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -282,9 +283,10 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         make_model(Path(folder), asked.data)
-        for scenario in scenarios(asked.subtasks):
+        for scenario, is_main in scenarios():
             if not asked.only or scenario.name in asked.only:
-                found = compared(scenario, Path(folder), asked.data, asked.questions)
+                n_questions = asked.questions if is_main else min(BESIDE, asked.questions)
+                found = compared(scenario, Path(folder), asked.data, n_questions)
                 print(scenario.name, found, file=sys.stderr, flush=True)
                 line[scenario.name] = found
     print(json.dumps(line))

@@ -67,7 +67,7 @@ def tree(data: Path) -> tuple[list[tuple[str, int]], list[tuple[str, str, int, l
         end_of_control = "A: Let's think step by step."
         said = prompt.split(question)[1].replace(end_of_control, "").strip()
         own = len(tokenizer.encode(prompt)) - n_all
-        arms.append((arm, said or "(nothing)", own, [" Yes", " No"]))
+        arms.append((arm, said or "(no stimulus)", own, [" Yes", " No"]))
     shared = [("three worked examples", n_examples), ("Q: " + question, n_all - n_examples)]
     counts = {
         "prompts": len(ids),
@@ -81,7 +81,7 @@ def tree(data: Path) -> tuple[list[tuple[str, int]], list[tuple[str, str, int, l
 def box(axes: Any, x: float, y: float, width: float, text: str, kind: str, note: str) -> None:
     lines = textwrap.wrap(text, max(8, int(width * 8.2))) or [""]
     if len(lines) > 6:
-        lines = [*lines[:5], "…"]
+        lines = [*lines[:5], lines[5][:12] + " …"]
     height = 0.30 * len(lines) + 0.42
     axes.add_patch(
         FancyBboxPatch(
@@ -114,7 +114,7 @@ def draw(data: Path, target: Path) -> None:
     link(axes, 2.24, middle, 2.86, middle)
     for row, (arm, said, n_tokens, options) in enumerate(arms):
         y = (len(arms) - row - 0.5) * 1.25
-        box(axes, 8.1, y, 4.7, f"{said}", "arm", f"{arm}, with the answer cue: {n_tokens} tokens")
+        box(axes, 8.1, y, 4.7, said, "arm", f"{arm}, with the answer cue: {n_tokens} tokens")
         link(axes, 7.24, middle, 8.06, y)
         for option, shift in zip(options, (0.28, -0.28), strict=True):
             axes.text(
@@ -123,7 +123,7 @@ def draw(data: Path, target: Path) -> None:
                       "edgecolor": EDGE, "linewidth": 0.8},
             )  # fmt: skip
             link(axes, 12.84, y, 13.64, y + shift)
-    axes.text(8.1, -0.15, f"… and {counts['arms'] - len(arms)} more arms", fontsize=8.5, color=EDGE)
+    axes.text(8.1, -0.3, f"… and {counts['arms'] - len(arms)} more arms", fontsize=8.5, color=EDGE)
     axes.text(
         0.1, -0.75,
         f"{counts['arms']} arms x 2 options = {counts['prompts']} sequences: "
