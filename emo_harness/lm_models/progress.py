@@ -21,13 +21,17 @@ class Progress:
     def __init__(self, requests: Sequence[Any], *, disable: bool) -> None:
         self._open = Counter(_question(request) for request in requests)
         self._n_questions = len(self._open)
-        self._bar = tqdm(total=0, unit="tok", unit_scale=True, disable=disable, smoothing=0.1)
-        self._tell()
+        # Shown when the first tokens are expected.
+        self._bar = tqdm(unit="tok", unit_scale=True, disable=True)
+        self._disable = disable
 
     def expect(self, n_tokens: int) -> None:
         """There are more tokens to compute, or fewer."""
-        self._bar.total += n_tokens
-        self._bar.refresh()
+        if self._bar.disable and not self._disable:
+            self._bar = tqdm(total=n_tokens, desc=self._told(), unit="tok", unit_scale=True)
+        elif not self._disable:
+            self._bar.total += n_tokens
+            self._bar.refresh()
 
     def computed(self, n_tokens: int) -> None:
         """A pass has computed tokens."""
@@ -39,7 +43,7 @@ class Progress:
         self._open[question] -= 1
         if not self._open[question]:
             del self._open[question]
-            self._tell()
+            self._bar.set_description(self._told(), refresh=False)
 
     def __enter__(self) -> Progress:
         return self
@@ -52,11 +56,9 @@ class Progress:
     ) -> None:
         self._bar.close()
 
-    def _tell(self) -> None:
+    def _told(self) -> str:
         done = self._n_questions - len(self._open)
-        self._bar.set_description(
-            f"emo-hf: {done:,} of {self._n_questions:,} questions", refresh=False
-        )
+        return f"emo-hf: {done:,} of {self._n_questions:,} questions"
 
 
 def _question(request: Any) -> tuple[Any, Any]:
