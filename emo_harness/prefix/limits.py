@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -169,7 +170,7 @@ def parse_bytes(text: str | int) -> int:
         >>> parse_bytes("2GiB"), parse_bytes("500 MB"), parse_bytes(4096)
         (2147483648, 500000000, 4096)
     """
-    found = re.fullmatch(r"\s*([\d.]+(?:e\d+)?)\s*([kmgt]?i?)b?\s*", str(text).lower())
+    found = re.fullmatch(r"\s*([\d.]+(?:e\d+)?)\s*([kmgt]?i?)(?:b|bytes?)?\s*", str(text).lower())
     try:
         value = float(found[1]) * _UNITS[found[2]] if found else 0.0
     except (ValueError, KeyError, OverflowError):
@@ -193,8 +194,8 @@ def in_words(n_bytes: float) -> str:
     """
     for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
         if n_bytes >= 1024**power:
-            return f"{n_bytes / 1024**power:.1f} {unit}"
-    return f"{n_bytes:.0f} bytes"
+            return f"{math.ceil(10 * n_bytes / 1024**power) / 10:.1f} {unit}"
+    return f"{math.ceil(n_bytes)} bytes"
 
 
 def default_budget(model: Any, device: torch.device) -> int:

@@ -133,6 +133,7 @@ class RowsAttention:
     n_own: int = 0
     _layers: dict[int, _Layer] = field(default_factory=dict)
     _shared: tuple[Shared, ...] = ()
+    _own_lengths: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     _bias: torch.Tensor | None = None
     _scores: torch.Tensor | None = None
 
@@ -141,7 +142,14 @@ class RowsAttention:
         cls, layout: Layout, cache: PathCache, kept: list[KeysAndValues], max_tokens: int
     ) -> RowsAttention:
         """Take over what the prefill's passes kept; `kept` is emptied layer by layer."""
-        rows = cls(layout, cache, max_tokens, layout.own.shape[1], _shared=layout.shared)
+        rows = cls(
+            layout,
+            cache,
+            max_tokens,
+            layout.own.shape[1],
+            _shared=layout.shared,
+            _own_lengths=layout.own_lengths,
+        )
         for layer in sorted(cache.layers):
             keys = _joined([one[layer][0] for one in kept], cache.layers[layer][0])
             values = _joined([one[layer][1] for one in kept], cache.layers[layer][1])
@@ -149,10 +157,6 @@ class RowsAttention:
                 del one[layer]
             rows._take(layer, keys, values)
         return rows
-
-    @property
-    def n_rows(self) -> int:
-        return next(iter(self._layers.values())).own_keys.shape[0]
 
     def attend(
         self,
@@ -208,9 +212,8 @@ class RowsAttention:
             held.own_values = held.own_values[picked]
             held.shared = [held.shared[index] for index, _ in shared]
         self._shared = tuple(one for _, one in shared)
-        if self._bias is not None:
-            self._bias = self._bias[torch.from_numpy(rows).to(self._bias.device)]
-        self._scores = None
+        self._own_lengths = self._own_lengths[rows]
+        self._bias = self._scores = None
 
     def _take(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Sort packed (n_kv_heads, n, head_dim) into what is shared and what is own."""
@@ -244,7 +247,7 @@ class RowsAttention:
         """(rows, 1, 1, n_own + 1), minus infinity at padding."""
         width = self.layout.own.shape[1]
         if self._bias is None:
-            padding = np.arange(width) >= self.layout.own_lengths[:, None]
+            padding = np.arange(width) >= self._own_lengths[:, None]
             bias = torch.zeros(padding.shape, dtype=torch.float32)
             bias[torch.from_numpy(padding)] = float("-inf")
             self._bias = bias.to(like.device)[:, None, None]
