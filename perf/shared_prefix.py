@@ -172,6 +172,7 @@ def answered(
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found["answers"] = answers
     found["requests"] = len(requests)
+    found["prompts"] = [request.args[0] for request in requests]
     if side == "emo-hf":
         found["sharing"] = lm.sharing.as_json()
     return found
@@ -229,8 +230,8 @@ def compared(scenario: Scenario, model: Path, data: Path, n_questions: int) -> d
             for size in (1, 32)
         )
         line["differing_from_batch_1"] = {
-            "emo_hf": share_differing(ours["answers"], one),
-            "hf_batch_32": share_differing(many, one),
+            "emo_hf": share_differing(ours["answers"], one, ours["prompts"]),
+            "hf_batch_32": share_differing(many, one, ours["prompts"]),
         }
     return line
 
@@ -245,10 +246,24 @@ def differing(ours: list[Any], theirs: list[Any]) -> dict[str, Any]:
     }
 
 
-def share_differing(some: list[Any], reference: list[Any]) -> float:
-    """The share of log-likelihoods that are not exactly the reference's."""
-    pairs = zip(some, reference, strict=True)
-    return round(sum(a[0] != b[0] for a, b in pairs) / len(some), 4)
+def share_differing(some: list[Any], reference: list[Any], prompts: list[str]) -> dict[str, float]:
+    """The share of prompts with another best option, and of options that differ otherwise."""
+
+    def best(answers: list[Any]) -> dict[str, int]:
+        chosen: dict[str, int] = {}
+        for place, prompt in enumerate(prompts):
+            before = chosen.get(prompt)
+            if before is None or answers[place][0] > answers[before][0]:
+                chosen[prompt] = place
+        return chosen
+
+    ours, theirs = best(some), best(reference)
+    pairs = list(zip(some, reference, strict=True))
+    return {
+        "best_option": round(sum(ours[p] != theirs[p] for p in ours) / len(ours), 4),
+        "is_greedy": round(sum(a[1] != b[1] for a, b in pairs) / len(pairs), 4),
+        "log_probability": round(sum(a[0] != b[0] for a, b in pairs) / len(pairs), 4),
+    }
 
 
 def main() -> None:

@@ -38,7 +38,14 @@ CHANGES_NO_ANSWER = frozenset(
         *("device", "device_map", "parallelize", "data_parallel_size", "dp_size"),
         *("max_memory_per_gpu", "max_cpu_memory", "offload_folder", "low_cpu_mem_usage"),
         *("gpu_memory_utilization", "mem_fraction_static", "swap_space", "cpu_offload_gb"),
-        *("enable_prefix_caching", "max_retries", "timeout", "verify_certificate"),
+        *(
+            "cache_dir",
+            "download_dir",
+            "enable_prefix_caching",
+            "max_retries",
+            "timeout",
+            "verify_certificate",
+        ),
         *("ca_cert_path", "auth_token", "api_key", "token", "hf_token", "use_auth_token"),
     }
 )

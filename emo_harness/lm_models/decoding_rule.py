@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from emo_harness.errors import UserError
+
 # Settings of transformers' `GenerationConfig` that would change what is generated, with the values
 # that change nothing.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -37,6 +39,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "sequence_bias": (None,),
     "guidance_scale": (None, 1, 1.0),
     "watermarking_config": (None,),
+    "max_new_tokens": (None,),
+    "use_mtp": (None, False),
     "min_length": (None, 0),
     "min_new_tokens": (None, 0),
     "max_time": (None,),
@@ -89,6 +93,30 @@ class DecodingRule:
         self, prompt: Sequence[int], generator: torch.Generator
     ) -> Callable[[torch.Tensor, list[int]], int]:
         """Chooses the next token of one prompt, from logits (vocabulary,) in float32."""
+        steps = self.processors()
+        at_first = generator.get_state()
+
+        def chosen(logits: torch.Tensor, generated: list[int]) -> int:
+            if not generated:
+                # A prompt starts over where memory ran out, and draws the same again.
+                generator.set_state(at_first)
+            seen = torch.tensor([[*prompt, *generated]], device=logits.device)
+            scores = logits[None]
+            for step in steps:
+                scores = step(seen, scores)
+            if not self.do_sample:
+                return int(scores.argmax())
+            shares = torch.softmax(scores[0], dim=-1).cpu()
+            return int(torch.multinomial(shares, 1, generator=generator))
+
+        return chosen
+
+    def processors(self) -> list[Any]:
+        """transformers' own, in the order in which `generate` applies them.
+
+        Raises:
+            ValueError: a setting out of its range.
+        """
         from transformers.generation import logits_process as processors
 
         steps: list[Any] = []
@@ -103,18 +131,7 @@ class DecodingRule:
                 steps.append(processors.TopPLogitsWarper(self.top_p))
             if self.min_p is not None:
                 steps.append(processors.MinPLogitsWarper(self.min_p))
-
-        def chosen(logits: torch.Tensor, generated: list[int]) -> int:
-            seen = torch.tensor([[*prompt, *generated]], device=logits.device)
-            scores = logits[None]
-            for step in steps:
-                scores = step(seen, scores)
-            if not self.do_sample:
-                return int(scores.argmax())
-            shares = torch.softmax(scores[0], dim=-1).cpu()
-            return int(torch.multinomial(shares, 1, generator=generator))
-
-        return chosen
+        return steps
 
 
 def read_rule(
@@ -127,7 +144,24 @@ def read_rule(
         generation_config: the model's own `GenerationConfig`.
         default_max_tokens: tokens to generate where the settings say nothing.
         eos: the text of the end-of-text token.
+
+    Raises:
+        UserError: settings that no model can follow.
     """
+    try:
+        return _read(settings, generation_config, default_max_tokens, eos)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            "reading generation settings",
+            found=" ".join(str(error).split())[:150],
+            expected="settings that `hf` takes",
+            fix="see --gen_kwargs and the model's generation_config.json",
+        ) from error
+
+
+def _read(
+    settings: Mapping[str, Any], generation_config: Any, default_max_tokens: int, eos: str
+) -> DecodingRule | str:
     from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
     given: dict[str, Any] = dict(normalize_gen_kwargs(dict(settings), default_max_tokens))
@@ -139,21 +173,39 @@ def read_rule(
     for name, neutral in _NEUTRAL.items():
         if both.get(name) not in neutral:
             return f"generation setting {name}={both[name]!r}"
-    temperature = both.get("temperature")
+    if "" in until:
+        return "an empty stop string"
+    # As `HFLM` does, which overrides the model's own temperature.
+    temperature = given.get("temperature", 0.0)
+    penalty = both["repetition_penalty"]
     end_tokens = given.get("eos_token_id", getattr(generation_config, "eos_token_id", None))
     if both["do_sample"] and not (temperature or 0) > 0:
-        return "sampling without a temperature"
-    return DecodingRule(
+        raise UserError(
+            "reading generation settings",
+            found=f"do_sample=True and temperature={temperature}",
+            expected="a temperature above 0 where tokens are drawn",
+            fix="--gen_kwargs do_sample=True,temperature=0.7, or leave do_sample out",
+        )
+    if int(given["max_gen_toks"]) < 1:
+        raise UserError(
+            "reading generation settings",
+            found=f"max_gen_toks = {given['max_gen_toks']}",
+            expected="at least 1 token to generate",
+            fix="--gen_kwargs max_gen_toks=...",
+        )
+    rule = DecodingRule(
         max_tokens=int(given["max_gen_toks"]),
-        until=tuple(stop for stop in until if stop),
+        until=tuple(stop for stop in until if stop is not None),
         end_tokens=_ids(end_tokens),
         do_sample=bool(both["do_sample"]),
         temperature=float(temperature or 1.0),
         top_k=50 if both["top_k"] is None else int(both["top_k"]),
         top_p=both["top_p"],
         min_p=both["min_p"],
-        repetition_penalty=float(both["repetition_penalty"] or 1.0),
+        repetition_penalty=1.0 if penalty is None else float(penalty),
     )
+    rule.processors()
+    return rule
 
 
 def _ids(given: Any) -> frozenset[int]:

@@ -76,7 +76,7 @@ class PackedEngine:
                 self.model, asked, limits, softmax_dtype=self.softmax_dtype, advance=advance
             )
 
-        yield from self._steady(answers_to, tokens, share=1.0)
+        yield from self._steady(answers_to, tokens)
 
     def continued(self, prompts: Sequence[Prompt], progress: Progress) -> Iterator[Continued]:
         """Continued prompts, in the order in which they become complete.
@@ -92,17 +92,15 @@ class PackedEngine:
             asked = [prompts[i] for i in some]
             return generate(self.model, asked, limits, advance=self._advance(progress))
 
-        for one in self._steady(answers_to, tokens, share=SHARE_OF_PASSES):
+        most = max(prompt.max_tokens for prompt in prompts)
+        for one in self._steady(answers_to, tokens, most):
             # The last token is generated, but nothing is computed from it.
-            n_computed = len(one.generated) - 1
-            self.sharing.naive_tokens += n_computed
-            self.sharing.distinct_tokens += n_computed
+            self.sharing.distinct_tokens += len(one.generated) - 1
             progress.expect(len(one.generated) - prompts[one.index].max_tokens)
             yield one
 
     def _plan(self, tokens: Sequence[Tokens], progress: Progress) -> None:
         distinct = build_trie(tokens)[0].n_tokens
-        self.sharing.naive_tokens += sum(map(len, tokens))
         self.sharing.distinct_tokens += distinct
         progress.expect(distinct)
 
@@ -110,10 +108,10 @@ class PackedEngine:
         self,
         answers_to: Callable[[Sequence[int], Limits], Iterator[Any]],
         tokens: Sequence[Tokens],
-        share: float,
+        max_tokens: int = 0,
     ) -> Iterator[Any]:
         """Answers, whatever memory does; NaN is told as the user's to mend."""
-        limits = self._limits(max(map(len, tokens)), share)
+        limits = self._limits(max(map(len, tokens)), max_tokens)
         try:
             yield from despite_full_memory(answers_to, len(tokens), limits, self._halved)
         except NaNLogitsError as error:
@@ -125,12 +123,27 @@ class PackedEngine:
                 "if that does not help, its weights are broken",
             ) from error
 
-    def _limits(self, longest: int, share: float) -> Limits:
+    def _limits(self, longest: int, max_tokens: int) -> Limits:
         budget_bytes = self._budget_bytes
         if budget_bytes is None:
+            # Once: what a run has taken meanwhile would count as not free.
             budget_bytes = default_budget(self.model.model, self.model.device)
+            self._budget_bytes = budget_bytes
             log.info("emo-hf computes within %s beside the weights", in_words(budget_bytes))
-        return limits_within(budget_bytes, self.model.costs, longest, self._largest, share=share)
+        costs = self.model.costs
+        beside = (
+            costs.of_rows(1, new=longest, kept=0, columns=longest, own=0, max_tokens=max_tokens)
+            if max_tokens
+            else 0
+        )
+        return limits_within(
+            budget_bytes,
+            costs,
+            longest,
+            self._largest,
+            share=SHARE_OF_PASSES if max_tokens else 1.0,
+            beside=beside,
+        )
 
     def _halved(self, limits: Limits) -> None:
         self.sharing.halvings += 1

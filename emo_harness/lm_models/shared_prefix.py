@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import postprocess_generated_text
+from safetensors import SafetensorError
 
 from emo_harness.errors import UserError
 from emo_harness.lm_models.decoding_rule import DecodingRule, StopRule, read_rule, seed_of
@@ -32,10 +33,10 @@ from emo_harness.prefix import (
 log = logging.getLogger(__name__)
 
 # Characters of prompts that are tokenised and planned at a time.
-WINDOW_CHARACTERS = 32_000_000
+PORTION_CHARACTERS = 32_000_000
 
 # What loading raises for a model that is not there or not known, and for arguments that do not fit.
-_REFUSALS = (OSError, ValueError, TypeError, KeyError, AttributeError, AssertionError, ImportError)
+_REFUSALS = (OSError, ValueError, TypeError, ImportError, SafetensorError)
 
 Pair = tuple[str, str]
 Encoded = tuple[Pair, list[int], list[int]]
@@ -60,6 +61,7 @@ class SharedPrefixLM(HFLM):
         self, pretrained: Any, *, memory_budget: str | int | None = None, **kwargs: Any
     ) -> None:
         self._budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
+        _require_dtype(kwargs.get("dtype"))
         with _loading(pretrained):
             super().__init__(pretrained=pretrained, **kwargs)
         self._require_end_token()
@@ -71,14 +73,21 @@ class SharedPrefixLM(HFLM):
     def loglikelihood(
         self, requests: list[Any], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        if self._reason or self.enable_thinking:
-            self._fall_back(self._reason or "enable_thinking", requests)
-            return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        if self.enable_thinking:
+            raise UserError(
+                "scoring answer options",
+                found="enable_thinking=True",
+                expected="a task that generates text: options are scored without thinking",
+                fix="leave enable_thinking out, or ask another task",
+            )
+        if self._reason:
+            with self._as_host(self._reason, requests):
+                return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
         answers: list[tuple[float, bool]] = [(0.0, True)] * len(requests)
         pairs = [request.args for request in requests]
         with self.sharing.timed("total_s"), self._progress(requests, disable_tqdm) as progress:
-            for window in _windows([context + answer for context, answer in pairs]):
-                for index, answer in self._scored(requests, pairs, window, progress):
+            for portion in _portions([context + answer for context, answer in pairs]):
+                for index, answer in self._scored(requests, pairs, portion, progress):
                     answers[index] = answer
                     self.cache_hook.add_partial("loglikelihood", pairs[index], answer)
                     progress.answered(requests[index])
@@ -87,8 +96,8 @@ class SharedPrefixLM(HFLM):
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         if self._reason:
-            self._fall_back(self._reason, requests)
-            return super().generate_until(requests, disable_tqdm=disable_tqdm)
+            with self._as_host(self._reason, requests):
+                return super().generate_until(requests, disable_tqdm=disable_tqdm)
         answers = [""] * len(requests)
         by_settings: dict[str, list[int]] = defaultdict(list)
         for index, request in enumerate(requests):
@@ -102,53 +111,63 @@ class SharedPrefixLM(HFLM):
         self._tell_what_was_cut()
         return answers
 
-    def loglikelihood_rolling(
-        self, requests: list[Any], disable_tqdm: bool = False
-    ) -> list[float]:
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """`HFLM`'s: whole texts share nothing that is worth its while."""
-        self._fall_back(self._reason or "whole texts (loglikelihood_rolling)", requests)
-        return super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
+        reason = self._reason or "whole texts (loglikelihood_rolling)"
+        with self._as_host(reason, requests):
+            return super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
 
     def get_model_info(self) -> dict[str, Any]:
         """`HFLM`'s facts, and how much was shared."""
         backend = "hf" if self._reason else "packed"
         return {
             **super().get_model_info(),
-            "emo_hf": {"backend": backend, "why": self._reason, **self.sharing.as_json()},
+            "emo_hf": {
+                "backend": backend,
+                "why": self._reason,
+                "processes": f"{self.rank + 1} of {self.world_size}",
+                **self.sharing.as_json(),
+                # What `HFLM` cuts is not counted.
+                **({"truncated": None} if self._reason else {}),
+            },
         }
 
     # Log-likelihoods
 
     def _scored(
-        self, requests: Sequence[Any], pairs: Sequence[Pair], window: list[int], progress: Progress
+        self, requests: Sequence[Any], pairs: Sequence[Pair], portion: list[int], progress: Progress
     ) -> Iterator[tuple[int, tuple[float, bool]]]:
         with self.sharing.timed("tokenizing_s"):
-            encoded = self._encode_pairs([pairs[index] for index in window])
+            encoded = self._encode_pairs([pairs[index] for index in portion])
         packed: list[int] = []
-        questions: list[Continuation] = []
+        asked: list[Continuation] = []
         beyond: list[int] = []
         for place, (_, context, continuation) in enumerate(encoded):
-            if not continuation:
+            text, option = requests[portion[place]].args
+            if not option:
                 # The probability of nothing is 1.
-                yield window[place], (0.0, True)
+                yield portion[place], (0.0, True)
                 continue
+            _require_tokens(context, text)
+            _require_tokens(continuation, option)
             self._require_room(len(continuation))
             whole = context + continuation
             if len(whole) > self.max_length + 1:
-                self.sharing.cut(requests[window[place]])
+                self.sharing.cut(requests[portion[place]])
             whole = whole[-(self.max_length + 1) :]
-            if self._window is not None and len(whole) - 1 > self._window:
+            if self._is_beyond_window(len(whole) - 1):
                 beyond.append(place)
                 continue
-            packed.append(window[place])
-            questions.append(Continuation(as_tokens(whole[:-1]), as_tokens(continuation)))
-        if questions:
-            for one in self._engine.scores(questions, progress):
+            packed.append(portion[place])
+            asked.append(Continuation(as_tokens(whole[:-1]), as_tokens(continuation)))
+        if asked:
+            for one in self._engine.scores(asked, progress):
+                self.sharing.naive_tokens += len(asked[one.index].tokens)
                 yield packed[one.index], (one.log_probability, one.is_greedy)
         if beyond:
-            left = [window[place] for place in beyond]
-            self._fall_back(self._beyond_window(), [requests[index] for index in left])
-            found = self._loglikelihood_tokens([encoded[place] for place in beyond])
+            left = [portion[place] for place in beyond]
+            with self._as_host(self._beyond_window(), [requests[index] for index in left]):
+                found = self._loglikelihood_tokens([encoded[place] for place in beyond])
             yield from zip(left, found, strict=True)
 
     def _encode_pairs(self, pairs: Sequence[Pair]) -> list[Encoded]:
@@ -180,6 +199,8 @@ class SharedPrefixLM(HFLM):
         return super().tok_encode(string, add_special_tokens=add_special_tokens, **kwargs)
 
     _known: dict[str, list[int]] = {}  # noqa: RUF012
+    _n_cut_told = 0
+    batch_size_per_gpu: Any
 
     # Generations
 
@@ -206,11 +227,11 @@ class SharedPrefixLM(HFLM):
                 expected=f"less than the model's context window of {self.max_length:,} tokens",
                 fix="--gen_kwargs max_gen_toks=..., or --model_args ...,max_length=...",
             )
-        for window in _windows([requests[index].args[0] for index in indices]):
-            some = [indices[place] for place in window]
-            yield from self._continued_window(requests, some, rule, room, progress)
+        for portion in _portions([requests[index].args[0] for index in indices]):
+            some = [indices[place] for place in portion]
+            yield from self._continued_portion(requests, some, rule, room, progress)
 
-    def _continued_window(
+    def _continued_portion(
         self,
         requests: Sequence[Any],
         indices: list[int],
@@ -231,10 +252,14 @@ class SharedPrefixLM(HFLM):
         for index in indices:
             text = requests[index].args[0]
             ids = encoded[text]
-            if len(ids) > room:
+            if len(ids) > room or self._cut_by_tokenizer(text, ids):
                 self.sharing.cut(requests[index])
-            tokens = as_tokens(ids[-room:] or [self.prefix_token_id])
-            if self._window is not None and len(tokens) + rule.max_tokens > self._window:
+            _require_tokens(ids, text)
+            tokens = as_tokens(ids[-room:])
+            if (
+                self._attention_window is not None
+                and len(tokens) + rule.max_tokens > self._attention_window
+            ):
                 beyond.append(index)
                 continue
             key = tokens.tobytes()
@@ -253,6 +278,8 @@ class SharedPrefixLM(HFLM):
             answered_by.append([index])
         for one in self._engine.continued(prompts, progress) if prompts else ():
             answer = self._as_answer(one.generated, list(rule.until))
+            naive = len(prompts[one.index].tokens) + len(one.generated) - 1
+            self.sharing.naive_tokens += naive * len(answered_by[one.index])
             yield from ((index, answer) for index in answered_by[one.index])
         if beyond:
             yield from self._generated_by_host(requests, beyond, self._beyond_window())
@@ -261,8 +288,15 @@ class SharedPrefixLM(HFLM):
         self, requests: Sequence[Any], indices: Sequence[int], reason: str
     ) -> Iterator[tuple[int, str]]:
         some = [requests[index] for index in indices]
-        self._fall_back(reason, some)
-        yield from zip(indices, super().generate_until(some), strict=True)
+        with self._as_host(reason, some):
+            found = super().generate_until(some)
+        yield from zip(indices, found, strict=True)
+
+    def _cut_by_tokenizer(self, text: str, ids: Sequence[int]) -> bool:
+        """Whether the model argument `truncation` has cost a prompt its end."""
+        if not self.truncation or len(ids) < self.tokenizer.model_max_length:
+            return False
+        return len(self._encoder.prompts([text], truncation=False)[text]) > len(ids)
 
     def _as_answer(self, generated: list[int], until: list[str]) -> str:
         """What `HFLM` makes of generated tokens."""
@@ -282,7 +316,9 @@ class SharedPrefixLM(HFLM):
         return Progress(requests, disable=disable or self.rank != 0)
 
     def _tell_what_was_cut(self) -> None:
-        if n_cut := sum(self.sharing.truncated.values()):
+        n_cut = sum(self.sharing.truncated.values()) - self._n_cut_told
+        self._n_cut_told += n_cut
+        if n_cut:
             log.warning(
                 "%d prompts were longer than the context window of %d tokens and lost their "
                 "beginning; the results say under which arms",
@@ -290,26 +326,49 @@ class SharedPrefixLM(HFLM):
                 self.max_length,
             )
 
-    def _fall_back(self, reason: str, requests: Sequence[Any]) -> None:
+    @contextmanager
+    def _as_host(self, reason: str, requests: Sequence[Any]) -> Iterator[None]:
+        """Let `HFLM` answer, and say so once for each reason."""
         if self.sharing.fell_back(reason, len(requests)) and reason != self._reason:
             log.warning("emo-hf answers %d requests as `hf` does: %s", len(requests), reason)
+        batch_size = self.batch_size_per_gpu
+        if self.world_size > 1 and batch_size == "auto":
+            # Its search waits for all processes, and some may have nothing to hand over.
+            self.batch_size_per_gpu = 1
+        try:
+            with self.sharing.timed("fallback_s"):
+                yield
+        finally:
+            self.batch_size_per_gpu = batch_size
+
+    def _is_beyond_window(self, n_tokens: int) -> bool:
+        return self._attention_window is not None and n_tokens > self._attention_window
 
     def _beyond_window(self) -> str:
-        return f"prompts beyond the attention window of {self._window} tokens"
+        return f"prompts beyond the attention window of {self._attention_window} tokens"
 
     def _why_not_packed(self) -> str | None:
         """Why requests go to `HFLM`; None once packed logits were seen to be right."""
-        self._window: int | None = None
+        self._attention_window: int | None = None
         if self.backend != "causal":
             return "an encoder-decoder model"
         reason = why_unsupported(self.model)
         if reason:
             return reason
+        try:
+            return self._why_not_packed_right()
+        except (RuntimeError, AttributeError, TypeError) as error:
+            told = " ".join(str(error).split())[:150]
+            return f"it could not be tried ({type(error).__name__}: {told})"
+
+    def _why_not_packed_right(self) -> str | None:
+        """Set up what packs the model, and try it against the model itself."""
         packed = PackedModel(base_model(self.model), self.device, self.mixed_precision_dtype)
         self._engine = PackedEngine(packed, self._budget_bytes, self.softmax_dtype, self.sharing)
-        self._window = attention_window(self.model)
+        self._attention_window = attention_window(self.model)
         self._encoder = PromptEncoder(self.tokenizer, self.add_bos_token, self.prefix_token_id)
-        return why_different(packed, min(self.max_length, self._window or self.max_length))
+        longest = min(self.max_length, self._attention_window or self.max_length)
+        return why_different(packed, longest, plain=self.model)
 
     def _require_end_token(self) -> None:
         if self.backend == "causal" and self.tokenizer.eos_token_id is None:
@@ -330,6 +389,28 @@ class SharedPrefixLM(HFLM):
             )
 
 
+def _require_tokens(tokens: Sequence[int], text: str) -> None:
+    if not tokens:
+        raise UserError(
+            "tokenising a prompt",
+            found=f"no token of its own for {text[:40]!r}",
+            expected="at least one",
+            fix="separate the option from what stands before it (target_delimiter), and for an "
+            "empty prompt let the tokenizer put a token: --model_args ...,add_bos_token=True",
+        )
+
+
+def _require_dtype(dtype: Any) -> None:
+    known = not isinstance(dtype, str) or dtype == "auto" or hasattr(torch, dtype)
+    if not known:
+        raise UserError(
+            "reading --model_args",
+            found=f"dtype={dtype}",
+            expected="auto, float32, bfloat16 or float16",
+            fix="e.g. --model_args ...,dtype=bfloat16",
+        )
+
+
 @contextmanager
 def _loading(pretrained: Any) -> Iterator[None]:
     """Tell what transformers and lm-eval refuse of a model and its arguments."""
@@ -344,15 +425,15 @@ def _loading(pretrained: Any) -> Iterator[None]:
         ) from error
 
 
-def _windows(strings: Sequence[str]) -> Iterator[list[int]]:
+def _portions(strings: Sequence[str]) -> Iterator[list[int]]:
     """Places of strings in sorted order, cut so that each part's text fits in memory."""
-    window: list[int] = []
+    portion: list[int] = []
     n_characters = 0
     for place in sorted(range(len(strings)), key=strings.__getitem__):
-        if window and n_characters + len(strings[place]) > WINDOW_CHARACTERS:
-            yield window
-            window, n_characters = [], 0
-        window.append(place)
+        if portion and n_characters + len(strings[place]) > PORTION_CHARACTERS:
+            yield portion
+            portion, n_characters = [], 0
+        portion.append(place)
         n_characters += len(strings[place])
-    if window:
-        yield window
+    if portion:
+        yield portion

@@ -21,8 +21,9 @@ class SharingRecord:
         model_s: seconds in the model's forward passes.
         tokenizing_s: seconds in tokenising prompts.
         total_s: seconds from a call with requests to its answers.
+        fallback_s: seconds in which `HFLM` answered.
         fallbacks: requests that `HFLM` answered, by reason.
-        truncated: prompts cut to the context window, by arm.
+        truncated: packed prompts cut to the context window, by arm.
         halvings: how often memory ran out and limits were halved.
     """
 
@@ -32,6 +33,7 @@ class SharingRecord:
     model_s: float = 0.0
     tokenizing_s: float = 0.0
     total_s: float = 0.0
+    fallback_s: float = 0.0
     fallbacks: Counter[str] = field(default_factory=Counter)
     truncated: Counter[str] = field(default_factory=Counter)
     halvings: int = 0
@@ -71,6 +73,7 @@ class SharingRecord:
             "model_s": round(self.model_s, 3),
             "tokenizing_s": round(self.tokenizing_s, 3),
             "total_s": round(self.total_s, 3),
+            "fallback_s": round(self.fallback_s, 3),
             "fallbacks": dict(self.fallbacks),
             "truncated": dict(self.truncated),
             "halvings": self.halvings,

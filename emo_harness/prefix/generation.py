@@ -15,7 +15,7 @@ from emo_harness.prefix.limits import Limits, too_small
 from emo_harness.prefix.packed_model import PackedModel
 from emo_harness.prefix.path_cache import PathCache
 from emo_harness.prefix.prefill import KeysAndValues, PathAttention, ends_in, passes
-from emo_harness.prefix.rows import ROOM, RowsAttention, layout_of
+from emo_harness.prefix.rows import RowsAttention, layout_of
 from emo_harness.prefix.scoring import NaNLogitsError
 from emo_harness.prefix.trie import Tokens, build_trie, shared_length, trie_order
 from emo_harness.prefix.units import units_of
@@ -68,24 +68,30 @@ def generate(
     order = trie_order([prompt.tokens for prompt in prompts])
     longest = max((len(prompt.tokens) for prompt in prompts), default=0)
     cache = PathCache(limits.capacity(longest))
-    waiting = list(reversed(_companies(prompts, order, limits.rows)))
+    waiting = list(reversed(_batches(prompts, order, limits.rows)))
     while waiting:
-        company = waiting.pop()
-        batch = _Batch(model, prompts, company, limits, cache, advance)
+        some = waiting.pop()
+        batch = _Batch(model, prompts, some, limits, cache, advance)
         too_much = batch.bytes_over_budget()
-        if too_much > 0 and len(company) > 1:
-            waiting.extend(reversed(_companies(prompts, company, (len(company) + 1) // 2)))
-        elif too_much > 0:
+        if too_much > 0 and len(some) > 1:
+            waiting.extend(reversed(_batches(prompts, some, (len(some) + 1) // 2)))
+            continue
+        if too_much > 0:
+            # One prompt: smaller passes leave more for it.
+            least = limits.smallest()
+            small = PathCache(least.capacity(longest))
+            batch = _Batch(model, prompts, some, least, small, advance)
+            too_much = batch.bytes_over_budget()
+        if too_much > 0:
             budget_bytes = limits.budget_bytes or 0
             raise too_small(budget_bytes, budget_bytes + too_much, longest)
-        else:
-            yield from batch.run()
+        yield from batch.run()
 
 
-def _companies(prompts: Sequence[Prompt], order: Sequence[int], largest: int) -> list[list[int]]:
+def _batches(prompts: Sequence[Prompt], order: Sequence[int], largest: int) -> list[list[int]]:
     """Sorted prompts in groups of about equal size, cut where neighbours share least."""
     shared = [0] + [shared_length(prompts[a].tokens, prompts[b].tokens) for a, b in pairwise(order)]
-    companies = []
+    batches = []
     first = 0
     while first < len(order):
         left = len(order) - first
@@ -96,9 +102,9 @@ def _companies(prompts: Sequence[Prompt], order: Sequence[int], largest: int) ->
             furthest = min(first + largest, last + even // 4)
             places = range(furthest, first + even // 2, -1)
             last = min(places, key=partial(_cost_of_cut, shared, last))
-        companies.append(list(order[first:last]))
+        batches.append(list(order[first:last]))
         first = last
-    return companies
+    return batches
 
 
 def _cost_of_cut(shared: Sequence[int], wished: int, place: int) -> tuple[int, int]:
@@ -146,23 +152,16 @@ class _Batch:
         """How much more memory than the budget allows these prompts may take; 0 or less if none."""
         if self.limits.budget_bytes is None:
             return 0
-        costs, layout, n_rows = self.model.costs, self.layout, len(self.rows)
+        layout = self.layout
         longest = self.cache.capacity - self.limits.tree_tokens
-        prompts = costs.cached_token * layout.kept_tokens
-        width = layout.own.shape[1] + self.max_tokens
-        # Buffers take over from what the passes kept, and grow, a layer at a time.
-        prefill = max(
-            costs.cached_token * (self.trie.n_tokens - self.skip),
-            prompts + costs.cached_token * n_rows * min(ROOM, self.max_tokens),
+        needed = self.model.costs.of_pass(self.limits, longest) + self.model.costs.of_rows(
+            len(self.rows),
+            new=self.trie.n_tokens - self.skip,
+            kept=layout.kept_tokens,
+            columns=layout.n_columns,
+            own=layout.own.shape[1],
+            max_tokens=self.max_tokens,
         )
-        steps = prompts + n_rows * (
-            costs.cached_token * self.max_tokens
-            + costs.score_row * (layout.n_columns + width)
-            + costs.packed_token
-            + costs.logits_row
-        )
-        layer = 3 * costs.layer_token * n_rows * width
-        needed = costs.of_pass(self.limits, longest) + max(prefill, steps) + layer
         return needed - self.limits.budget_bytes
 
     def run(self) -> Iterator[Continued]:
@@ -173,7 +172,7 @@ class _Batch:
             going = np.flatnonzero([not row.is_complete for row in live])
             if not len(going):
                 return
-            # Leaving costs a copy of what stays, so rows leave in companies.
+            # Leaving costs a copy of what stays, so rows leave in batches.
             if len(going) <= 0.75 * len(live):
                 attention.keep(going)
                 live = [live[i] for i in going]

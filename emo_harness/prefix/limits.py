@@ -21,6 +21,8 @@ FREE_ACCELERATOR_SHARE = 0.8
 BUDGET_BYTES = 512 * 1024**2
 BUDGET_PER_WEIGHT = 0.3
 SMALLEST = 16
+# Generated tokens that own buffers have room for, and by how many they grow.
+ROOM = 64
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,15 @@ class Limits:
     def capacity(self, longest: int) -> int:
         """Tokens that a path cache must hold where the longest sequence has `longest`."""
         return longest + self.tree_tokens
+
+    def smallest(self) -> Limits:
+        """The least that `limits_within` goes down to."""
+        return replace(
+            self,
+            pass_tokens=min(SMALLEST, self.pass_tokens),
+            tree_tokens=min(SMALLEST, self.tree_tokens),
+            wanted=min(SMALLEST, self.wanted),
+        )
 
     def halved(self) -> Limits | None:
         """Half of everything; None where nothing is left to halve."""
@@ -69,6 +80,8 @@ class Costs:
         mask_cell: one cell of an attention mask.
         score_row: attention scores of one row with one column, in all heads of a layer.
         logits_row: the logits of one token, with what is derived from them.
+        expanded_token: keys and values of a seen token, repeated for grouped heads where an
+            accelerator's kernels want that.
     """
 
     cached_token: int
@@ -77,6 +90,7 @@ class Costs:
     mask_cell: int
     score_row: int
     logits_row: int
+    expanded_token: int = 0
 
     @classmethod
     def of(cls, model: Any) -> Costs:
@@ -105,6 +119,11 @@ class Costs:
             # Scores and their softmax, and what goes into the next product.
             score_row=3 * 4 * heads,
             logits_row=vocabulary * (2 * itemsize + 4),
+            expanded_token=(
+                2 * heads * head_dim * itemsize
+                if n_kv < heads and next(model.parameters()).device.type != "cpu"
+                else 0
+            ),
         )
 
     def of_pass(self, limits: Limits, longest: int) -> int:
@@ -113,14 +132,48 @@ class Costs:
         # A mask has one line for every token, and stands beside its complement while it is made.
         per_token = self.packed_token + 2 * self.mask_cell * seen
         return (
-            self.cached_token * seen
+            (self.cached_token + self.expanded_token) * seen
             + limits.pass_tokens * per_token
             + limits.wanted * self.logits_row
         )
 
+    def of_rows(
+        self, n_rows: int, *, new: int, kept: int, columns: int, own: int, max_tokens: int
+    ) -> int:
+        """Bytes that prompts may take while they are continued, beside a pass.
+
+        Args:
+            n_rows: prompts.
+            new: tokens that passes compute of them.
+            kept: of these, copies that outlive the passes.
+            columns: tokens that rows share with others, at most.
+            own: tokens of its prompt that a row has for itself, at most.
+            max_tokens: the most tokens to generate.
+        """
+        prompts = self.cached_token * kept
+        width = own + max_tokens
+        # Buffers take over from what the passes kept, and grow, a layer at a time.
+        prefill = max(
+            self.cached_token * new,
+            prompts + self.cached_token * n_rows * min(ROOM, max_tokens),
+        )
+        steps = prompts + n_rows * (
+            self.cached_token * max_tokens
+            + self.score_row * (columns + width)
+            + self.packed_token
+            + self.logits_row
+        )
+        return max(prefill, steps) + 3 * self.layer_token * n_rows * width
+
 
 def limits_within(
-    budget_bytes: int, costs: Costs, longest: int, largest: Limits, *, share: float = 1.0
+    budget_bytes: int,
+    costs: Costs,
+    longest: int,
+    largest: Limits,
+    *,
+    share: float = 1.0,
+    beside: int = 0,
 ) -> Limits:
     """The largest limits up to `largest` whose passes stay within a share of the budget.
 
@@ -129,7 +182,8 @@ def limits_within(
         costs: of the model.
         longest: tokens of the longest prompt.
         largest: limits beyond which nothing is gained.
-        share: of the budget that passes may use.
+        share: of the budget that passes should use, where there is a choice.
+        beside: bytes that one prompt takes beside a pass.
 
     Raises:
         UserError: not even the smallest pass fits.
@@ -139,15 +193,21 @@ def limits_within(
         # Logits rows of a large vocabulary weigh more than anything else: they go first.
         smaller = replace(
             limits,
-            wanted=max(SMALLEST, limits.wanted // 2),
-            pass_tokens=max(SMALLEST, limits.pass_tokens // 2),
-            tree_tokens=max(SMALLEST, limits.tree_tokens // 2),
+            wanted=_less(limits.wanted),
+            pass_tokens=_less(limits.pass_tokens),
+            tree_tokens=_less(limits.tree_tokens),
         )
         if smaller == limits:
-            needed = costs.of_pass(limits, longest) / share
-            raise too_small(budget_bytes, needed, longest)
+            break
         limits = smaller
+    needed = costs.of_pass(limits, longest) + beside
+    if needed > budget_bytes:
+        raise too_small(budget_bytes, needed, longest)
     return limits
+
+
+def _less(size: int) -> int:
+    return min(size, max(SMALLEST, size // 2))
 
 
 def too_small(budget_bytes: int, needed: float, longest: int) -> UserError:

@@ -138,6 +138,8 @@ class PackedModel:
                 )
         finally:
             _in_hand.reset(token)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
             self.seconds += time.perf_counter() - started
         if sorted(counted.layers) != list(range(self.n_layers)):
             raise RuntimeError(

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emo_harness.prefix.limits import ROOM
 from emo_harness.prefix.path_cache import PathCache
 from emo_harness.prefix.prefill import KeysAndValues
 from emo_harness.prefix.trie import Node, Trie
 
 # A node shorter than this is copied to each row below it: a product of its own costs more.
 SHARED_TOKENS = 8
-# Generated tokens that own buffers have room for, and by how many they grow.
-ROOM = 64
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,10 @@ class _Slots:
             while slots:
                 here = slots[-len(node.tokens) :]
                 self._asked[node].append(_Asked(len(node.tokens) - len(here), here))
-                slots, node = slots[: -len(here)], node.parent or node
+                slots = slots[: -len(here)]
+                if slots and node.parent is None:
+                    raise ValueError(f"continuation {index} has more targets than tokens")
+                node = node.parent or node
 
     def n_wanted(self, unit: Unit) -> int:
         """At most how many of a unit's tokens predict targets."""
@@ -164,7 +167,9 @@ class _Slots:
         if not len(self._log_probabilities):
             self._log_probabilities = torch.empty(len(self._is_greedy), dtype=found.dtype)
         self._log_probabilities[slots] = found
-        self._is_greedy[slots.numpy()] = (logits.argmax(dim=-1)[rows] == targets).cpu().numpy()
+        # Of log-probabilities, not of logits: in half precision their ties are not the same.
+        most_probable = log_probabilities.argmax(dim=-1)[rows]
+        self._is_greedy[slots.numpy()] = (most_probable == targets).cpu().numpy()
 
     def complete(self, one: Pass) -> Iterator[Score]:
         """The questions whose last token was in a pass."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -18,19 +20,26 @@ TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 N_GENERATED = 3
 
 
-def why_different(model: PackedModel, max_length: int) -> str | None:
-    """How packed and plain logits differ by more than rounding; None if they do not."""
+def why_different(model: PackedModel, max_length: int, plain: Any = None) -> str | None:
+    """How packed and plain logits differ by more than rounding; None if they do not.
+
+    Args:
+        model: the model as it is packed.
+        max_length: of its prompts.
+        plain: what is called otherwise, where that is not the same: an adapter's wrapper.
+    """
+    plain = model.model if plain is None else plain
     prompts = _prompts(model, max_length)
     packed = _packed_logits(model, prompts)
     for prompt, found in zip(prompts, packed, strict=True):
-        expected = _plain_logits(model, prompt)
+        expected = _plain_logits(model, plain, prompt)
         reason = _difference("packed", found, expected)
         if reason:
             return reason
     heard: list[tuple[Tokens, torch.Tensor]] = []
     _listen_to_generation(model, prompts, heard)
     for sequence, found in heard:
-        reason = _difference("generated", found, _plain_logits(model, sequence))
+        reason = _difference("generated", found, _plain_logits(model, plain, sequence))
         if reason:
             return reason
     return None
@@ -75,10 +84,10 @@ def _listen_to_generation(
         pass
 
 
-def _plain_logits(model: PackedModel, tokens: Tokens) -> torch.Tensor:
+def _plain_logits(model: PackedModel, plain: Any, tokens: Tokens) -> torch.Tensor:
     ids = torch.from_numpy(tokens.astype(np.int64))[None].to(model.device)
     with torch.no_grad(), model.autocast():
-        return model.model(ids, use_cache=False).logits[0, -1]
+        return plain(ids, use_cache=False).logits[0, -1]
 
 
 def _difference(which: str, found: torch.Tensor, expected: torch.Tensor) -> str | None:

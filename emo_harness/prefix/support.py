@@ -38,6 +38,11 @@ MODEL_TYPES = frozenset(
 # Their frequencies are the same whatever else is in the batch.
 ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
 LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
+# Models whose layers have windows by `layer_types`. All others have one in every layer where
+# `sliding_window` is set, whatever else their configuration says.
+WINDOW_BY_LAYER = frozenset({"gemma3_text", "qwen2", "qwen3", "smollm3"})
+# Adapters that change a layer's products and nothing else, for all tokens alike.
+ADAPTERS = frozenset({"IA3", "LORA"})
 
 
 def base_model(model: Any) -> Any:
@@ -50,6 +55,10 @@ def why_unsupported(model: Any) -> str | None:
     """Why a model cannot be computed packed; None if it can."""
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         return "its adapter puts virtual tokens before the prompt"
+    for adapter in (getattr(model, "peft_config", None) or {}).values():
+        kind = str(getattr(adapter.peft_type, "value", adapter.peft_type))
+        if kind not in ADAPTERS or getattr(adapter, "alora_invocation_tokens", None):
+            return f"its adapter ({kind}) does not treat all tokens alike"
     model = base_model(model)
     config = model.config
     reasons = (
@@ -65,10 +74,9 @@ def attention_window(model: Any) -> int | None:
     """The most tokens that every layer sees all of; None where there is no such bound."""
     config = base_model(model).config
     window = getattr(config, "sliding_window", None)
-    if window is None or getattr(config, "use_sliding_window", True) is False:
+    if window is None:
         return None
-    layer_types = getattr(config, "layer_types", None)
-    if layer_types is not None and "sliding_attention" not in layer_types:
+    if config.model_type in WINDOW_BY_LAYER and "sliding_attention" not in config.layer_types:
         return None
     return int(window)
 
