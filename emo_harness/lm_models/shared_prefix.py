@@ -144,7 +144,8 @@ class SharedPrefixLM(HFLM):
         beyond: list[int] = []
         for place, (_, context, continuation) in enumerate(encoded):
             text, option = requests[portion[place]].args
-            if not option:
+            # lm-eval counts spaces at the end of a context to the option.
+            if not option and text == text.rstrip():
                 # The probability of nothing is 1.
                 yield portion[place], (0.0, True)
                 continue

@@ -78,6 +78,7 @@ def generate(
             continue
         if too_much > 0:
             # One prompt: smaller passes leave more for it.
+            cache.release()
             least = limits.smallest()
             small = PathCache(least.capacity(longest))
             batch = _Batch(model, prompts, some, least, small, advance)

@@ -189,7 +189,8 @@ def limits_within(
         UserError: not even the smallest pass fits.
     """
     limits = replace(largest, budget_bytes=budget_bytes)
-    while costs.of_pass(limits, longest) > budget_bytes * share:
+    room = min(budget_bytes * share, budget_bytes - beside)
+    while costs.of_pass(limits, longest) > room:
         # Logits rows of a large vocabulary weigh more than anything else: they go first.
         smaller = replace(
             limits,

@@ -35,6 +35,11 @@ class PathCache:
         values[:, :, offset:end] = value
         return keys[:, :, :end], values[:, :, :end]
 
+    def release(self) -> None:
+        """Give the buffers back; nothing is valid after."""
+        self.path = None
+        self.layers.clear()
+
     def read(self, layer: int, n_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The first `n_tokens` of the path."""
         keys, values = self.layers[layer]

@@ -21,12 +21,8 @@ from tests.prefix.tiny_models import (
     plain_logits,
 )
 
-N_TOKENS = 6
-LIMITS = {
-    "default": Limits(),
-    "seams everywhere": Limits(pass_tokens=7, tree_tokens=5, wanted=2, rows=3),
-    "one token at a time": SMALLEST,
-}
+N_TOKENS = 4
+SEAMS = Limits(pass_tokens=7, tree_tokens=5, wanted=2, rows=3)
 
 
 def mixed(seed: int = 0) -> list[list[int]]:
@@ -80,10 +76,16 @@ def test_generations_are_those_of_prompts_asked_alone(kind: str) -> None:
     model = packed(kind)
     prompts = mixed()
     expected = [plain_continued(model.model, prompt, N_TOKENS) for prompt in prompts]
-    for limits in LIMITS.values():
+    for limits in (Limits(), SEAMS):
         found = continued(model, prompts, limits)
         for prompt, one, alone in zip(prompts, found, expected, strict=True):
             assert_same_tokens(model.model, prompt, one, alone)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma"])
+def test_one_token_and_one_prompt_at_a_time_are_enough(kind: str) -> None:
+    model = packed(kind)
+    assert_as_alone(model, mixed(), continued(model, mixed(), SMALLEST))
 
 
 @pytest.mark.parametrize("kind", ["llama", "opt", "gemma3_text"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -99,13 +100,24 @@ def test_layers_on_several_devices_are_not_packed() -> None:
     assert why_unsupported(model) is None
 
 
-def test_an_adapter_with_virtual_tokens_is_not_packed() -> None:
-    class Config:
-        is_prompt_learning = True
-
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("LORA", None), ("IA3", None), ("PREFIX_TUNING", "PREFIX_TUNING"), ("OFT", "OFT")],
+)
+def test_only_adapters_that_treat_all_tokens_alike_are_packed(
+    kind: str, reason: str | None
+) -> None:
     model = build("llama")
-    model.active_peft_config = Config()
-    assert "virtual tokens" in (why_unsupported(model) or "")
+    model.peft_config = {"default": SimpleNamespace(peft_type=kind)}
+    found = why_unsupported(model)
+    assert found is None if reason is None else reason in (found or "")
+
+
+def test_an_adapter_that_begins_at_some_token_is_not_packed() -> None:
+    model = build("llama")
+    config = SimpleNamespace(peft_type="LORA", alora_invocation_tokens=[5, 6])
+    model.peft_config = {"default": config}
+    assert "LORA" in (why_unsupported(model) or "")
 
 
 def test_an_adapters_wrapper_is_looked_through() -> None:
