@@ -26,7 +26,7 @@ from tests.lm_models.local_models import (
 KINDS = ("llama", "gpt2", "gpt_neox", "opt", "gemma", "phi", "gemma3_text", "bitnet")
 EXAMPLES = "Q: Is the box in the room? A: True\n\nQ: Is the key in the box? A: False\n\n"
 QUESTIONS = ("Q: Is the door open?", "Q: Is this true?", "Q: Größer als 日本語?")
-ARMS = ("", "\nYour friend is sick.", "\nYou failed again.", "\nThis is very important.")
+ARMS = ("", "\nYour friend is sick.", "\nThis is very important.")
 PROMPTS = [f"{EXAMPLES}{question}{arm}\nA:" for question in QUESTIONS for arm in ARMS]
 OPTIONS = (" True", " False", " (A)", " Let's think step by step.")
 GREEDY = {"until": ["\n\n"], "max_gen_toks": 12, "do_sample": False}
@@ -214,9 +214,9 @@ def test_settings_that_are_not_ours_are_followed_by_the_host(tmp_path: Path) -> 
     each = [rules[i % len(rules)] for i in range(len(PROMPTS))]
     assert texts(lm, PROMPTS, each) == texts(hf, PROMPTS, each)
     assert dict(lm.sharing.fallbacks) == {
-        "generation setting num_beams=2": 3,
-        "generation setting no_repeat_ngram_size=2": 3,
-        "generation setting min_new_tokens=4": 3,
+        "generation setting num_beams=2": 2,
+        "generation setting no_repeat_ngram_size=2": 2,
+        "generation setting min_new_tokens=4": 2,
     }
 
 
@@ -339,27 +339,26 @@ def test_the_tokenizers_own_truncation_is_followed_and_counted(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("adds_bos", "arguments"),
     [
-        {"max_length": 70},
-        {"add_bos_token": True},
-        {"add_bos_token": False},
-        {"prefix_token_id": 5},
-        {"attn_implementation": "eager"},
-        {"softmax_dtype": "float64"},
-        {"logits_cache": False},
-        {"batch_size": "auto"},
-        {"batch_size": 8},
-        {"think_end_token": "e"},
-        {"think_end_token": 70},
-        {"truncation": True},
-        {"use_fast_tokenizer": True},
+        *((adds, {"add_bos_token": asks}) for adds in (False, True) for asks in (False, True)),
+        (True, {}),
+        (True, {"prefix_token_id": 5}),
+        (False, {"prefix_token_id": 5}),
+        (True, {"max_length": 70}),
+        (False, {"attn_implementation": "eager"}),
+        (False, {"softmax_dtype": "float64"}),
+        (False, {"logits_cache": False}),
+        (False, {"batch_size": "auto"}),
+        (False, {"batch_size": 8}),
+        (False, {"think_end_token": "e"}),
+        (False, {"think_end_token": 70}),
+        (True, {"truncation": True}),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("adds_bos", [False, True])
 def test_the_same_model_arguments_give_the_same_answers(
-    arguments: dict[str, Any], adds_bos: bool, tmp_path: Path
+    adds_bos: bool, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
     folder = saved(tmp_path, "llama", adds_bos=adds_bos)
     alike = {k: v for k, v in arguments.items() if k != "batch_size"}

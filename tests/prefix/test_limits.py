@@ -112,6 +112,22 @@ def test_limits_keep_the_budget_and_grow_with_it(
         assert getattr(small, name) <= getattr(large, name) <= getattr(Limits(), name)
 
 
+@given(
+    st.floats(1.0, 60.0),
+    st.floats(0.0, 5.0),
+    st.integers(1, 4000),
+    st.sampled_from([0.5, 1.0]),
+)
+def test_whatever_lies_beside_the_smallest_pass_fits_with_it(
+    times: float, heavier: float, longest: int, share: float
+) -> None:
+    least = COSTS.of_pass(Limits().smallest(), longest)
+    beside = int(heavier * least)
+    budget = int(times * (least + beside)) + 1
+    limits = limits_within(budget, COSTS, longest, Limits(), share=share, beside=beside)
+    assert COSTS.of_pass(limits, longest) + beside <= budget
+
+
 @given(st.integers(1, 4000), st.sampled_from([0.5, 1.0]))
 def test_the_memory_that_is_named_as_needed_is_enough(longest: int, share: float) -> None:
     with pytest.raises(UserError) as told:

@@ -157,7 +157,7 @@ def test_a_long_prompt_after_short_ones_keeps_the_budget(name: str) -> None:
     wide = Limits(pass_tokens=64, tree_tokens=64, wanted=64)
     for least in (smallest, wide):
         budget = int(costs.of_pass(least, longest)) + row + 1
-        limits = limits_within(budget, costs, longest, wide, share=1.0, beside=row)
+        limits = limits_within(budget, costs, longest, wide, share=0.5, beside=row)
         assert peak_of_generation(model, [*short, long], limits, n_tokens) <= budget
 
 
