@@ -153,10 +153,8 @@ class Costs:
         prompts = self.cached_token * kept
         width = own + max_tokens
         # Buffers take over from what the passes kept, and grow, a layer at a time.
-        prefill = max(
-            self.cached_token * new,
-            prompts + self.cached_token * n_rows * min(ROOM, max_tokens),
-        )
+        taken_over = prompts + self.cached_token * n_rows * min(ROOM, max_tokens)
+        prefill = max(self.cached_token * new, taken_over) + self.layer_token * new
         steps = prompts + n_rows * (
             self.cached_token * max_tokens
             + self.score_row * (columns + width)

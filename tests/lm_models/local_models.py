@@ -56,9 +56,22 @@ def tokenizer(adds_bos: bool = False) -> Any:
     )
 
 
-def saved(folder: Path, kind: str, *, adds_bos: bool = False, **changes: Any) -> Path:
-    """Put a model and the tokenizer into a folder, as from a hub."""
-    words = tokenizer(adds_bos)
+def word_tokenizer(n_words: int) -> Any:
+    """A tokenizer of the words w0, w1 and so on, each a token."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    listed = ["<s>", "</s>", *(f"w{i}" for i in range(n_words))]
+    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(listed)}, "</s>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
+
+
+def saved(
+    folder: Path, kind: str, *, adds_bos: bool = False, words: Any = None, **changes: Any
+) -> Path:
+    """Put a model and a tokenizer into a folder, as from a hub."""
+    words = words or tokenizer(adds_bos)
     positions = {"gpt2": "n_positions", "mpt": "max_seq_len", "bloom": "seq_length"}
     sizes = {"vocab_size": len(words), positions.get(kind, "max_position_embeddings"): POSITIONS}
     build(kind, **(sizes | changes)).save_pretrained(folder)

@@ -21,6 +21,7 @@ from tests.lm_models.local_models import (
     texts,
     theirs,
     tokenizer,
+    word_tokenizer,
 )
 
 KINDS = ("llama", "gpt2", "gpt_neox", "opt", "gemma", "phi", "gemma3_text", "bitnet")
@@ -420,14 +421,15 @@ def test_requests_may_come_in_any_order(random: random.Random, pair: Pair) -> No
 
 
 def test_a_thousand_requests_without_a_shared_token_are_answered_alike(tmp_path: Path) -> None:
-    folder = saved(tmp_path, "llama", hidden_size=16, num_hidden_layers=1)
+    n = 1000
+    folder = saved(tmp_path, "llama", words=word_tokenizer(n), num_hidden_layers=1)
     lm, hf = ours(folder, memory_budget="2MB"), theirs(folder)
-    # Two characters of Greek are four tokens of one byte each, of which no two beginnings agree.
-    characters = [chr(code) for code in range(0x4E00, 0x4E00 + 1000)]
-    asked = [(character, "x") for character in characters]
+    prompts = [f"w{i} w{(i * 7) % n}" for i in range(n)]
+    asked = [(prompt, f" w{(i * 3) % n}") for i, prompt in enumerate(prompts)]
     assert_same_scores(scores(lm, asked), scores(hf, asked))
+    assert lm.sharing.distinct_tokens == lm.sharing.naive_tokens == 2 * n
     rule = {"until": [], "max_gen_toks": 2}
-    assert texts(lm, characters, rule) == texts(hf, characters, rule)
+    assert texts(lm, prompts, rule) == texts(hf, prompts, rule)
 
 
 def test_half_precision_and_autocast_are_used_as_asked_for(tmp_path: Path) -> None:

@@ -144,21 +144,21 @@ def test_as_many_prompts_together_as_the_budget_allows_keep_it(name: str, n_toke
     assert peak_of_generation(model, sequences, limits, n_tokens) <= high
 
 
-@pytest.mark.parametrize("name", ["llama_mha", "gpt_neox"])
-def test_a_long_prompt_after_short_ones_keeps_the_budget(name: str) -> None:
-    """The long one may need smaller passes than the short ones had."""
-    model = packed(name)
-    n_tokens, longest = 60, POSITIONS - 62
-    short = [spread(5, i, 40) for i in range(6)]
-    long = [50, *spread(longest - 1, 9, 90)]
+@pytest.mark.parametrize("n_layers", [1, 4])
+@pytest.mark.parametrize("n_tokens", [1, 20])
+def test_one_long_prompt_among_short_ones_keeps_the_smallest_budget(
+    n_layers: int, n_tokens: int
+) -> None:
+    changes = {"num_key_value_heads": 4, "num_hidden_layers": n_layers}
+    longest = 500
+    built = build("llama", **changes, max_position_embeddings=longest + n_tokens)
+    model = PackedModel(built, torch.device("cpu"))
     costs = model.costs
     row = costs.of_rows(1, new=longest, kept=0, columns=longest, own=0, max_tokens=n_tokens)
-    smallest = Limits(pass_tokens=SMALLEST, tree_tokens=SMALLEST, wanted=SMALLEST)
-    wide = Limits(pass_tokens=64, tree_tokens=64, wanted=64)
-    for least in (smallest, wide):
-        budget = int(costs.of_pass(least, longest)) + row + 1
-        limits = limits_within(budget, costs, longest, wide, share=0.5, beside=row)
-        assert peak_of_generation(model, [*short, long], limits, n_tokens) <= budget
+    budget = int(costs.of_pass(Limits().smallest(), longest)) + row
+    limits = limits_within(budget, costs, longest, Limits(), share=0.5, beside=row)
+    sequences = [spread(5, 1, 40), spread(5, 2, 40), [50, *spread(longest - 1, 9, 90)]]
+    assert peak_of_generation(model, sequences, limits, n_tokens) <= budget
 
 
 def continued_together(
