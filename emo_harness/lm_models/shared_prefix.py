@@ -11,13 +11,19 @@ from typing import Any
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import postprocess_generated_text
-from safetensors import SafetensorError
 
 from emo_harness.errors import UserError
 from emo_harness.lm_models.decoding_rule import DecodingRule, StopRule, read_rule, seed_of
 from emo_harness.lm_models.packed_engine import PackedEngine
 from emo_harness.lm_models.progress import Progress
 from emo_harness.lm_models.prompt_encoder import PromptEncoder, as_tokens
+from emo_harness.lm_models.refusals import (
+    loading,
+    require_dtype,
+    require_end_token,
+    require_room,
+    require_tokens,
+)
 from emo_harness.lm_models.sharing_record import SharingRecord
 from emo_harness.prefix import (
     Continuation,
@@ -34,9 +40,6 @@ log = logging.getLogger(__name__)
 
 # Characters of prompts that are tokenised and planned at a time.
 PORTION_CHARACTERS = 32_000_000
-
-# What loading raises for a model that is not there or not known, and for arguments that do not fit.
-_REFUSALS = (OSError, ValueError, TypeError, ImportError, SafetensorError)
 
 Pair = tuple[str, str]
 Encoded = tuple[Pair, list[int], list[int]]
@@ -61,10 +64,11 @@ class SharedPrefixLM(HFLM):
         self, pretrained: Any, *, memory_budget: str | int | None = None, **kwargs: Any
     ) -> None:
         self._budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
-        _require_dtype(kwargs.get("dtype"))
-        with _loading(pretrained):
+        require_dtype(kwargs.get("dtype"))
+        with loading(pretrained):
             super().__init__(pretrained=pretrained, **kwargs)
-        self._require_end_token()
+        if self.backend == "causal":
+            require_end_token(self.tokenizer)
         self.sharing = SharingRecord()
         self._reason = self._why_not_packed()
         if self._reason:
@@ -149,9 +153,9 @@ class SharedPrefixLM(HFLM):
                 # The probability of nothing is 1.
                 yield portion[place], (0.0, True)
                 continue
-            _require_tokens(context, text)
-            _require_tokens(continuation, option)
-            self._require_room(len(continuation))
+            require_tokens(context, text)
+            require_tokens(continuation, option)
+            require_room(len(continuation), self.max_length)
             whole = context + continuation
             if len(whole) > self.max_length + 1:
                 self.sharing.cut(requests[portion[place]])
@@ -255,12 +259,9 @@ class SharedPrefixLM(HFLM):
             ids = encoded[text]
             if len(ids) > room or self._cut_by_tokenizer(text, ids):
                 self.sharing.cut(requests[index])
-            _require_tokens(ids, text)
+            require_tokens(ids, text)
             tokens = as_tokens(ids[-room:])
-            if (
-                self._attention_window is not None
-                and len(tokens) + rule.max_tokens > self._attention_window
-            ):
+            if self._is_beyond_window(len(tokens) + rule.max_tokens):
                 beyond.append(index)
                 continue
             key = tokens.tobytes()
@@ -370,60 +371,6 @@ class SharedPrefixLM(HFLM):
         self._encoder = PromptEncoder(self.tokenizer, self.add_bos_token, self.prefix_token_id)
         longest = min(self.max_length, self._attention_window or self.max_length)
         return why_different(packed, longest, plain=self.model)
-
-    def _require_end_token(self) -> None:
-        if self.backend == "causal" and self.tokenizer.eos_token_id is None:
-            raise UserError(
-                f"reading the tokenizer of {self.tokenizer.name_or_path}",
-                found="no end-of-text token",
-                expected="one, which ends generations and stands before empty contexts",
-                fix='name it in tokenizer_config.json, as "eos_token"',
-            )
-
-    def _require_room(self, n_tokens: int) -> None:
-        if n_tokens > self.max_length:
-            raise UserError(
-                "scoring an answer option",
-                found=f"an option of {n_tokens:,} tokens",
-                expected=f"at most the context window's {self.max_length:,}",
-                fix="shorten the option, or raise --model_args ...,max_length=...",
-            )
-
-
-def _require_tokens(tokens: Sequence[int], text: str) -> None:
-    if not tokens:
-        raise UserError(
-            "tokenising a prompt",
-            found=f"no token of its own for {text[:40]!r}",
-            expected="at least one",
-            fix="separate the option from what stands before it (target_delimiter), and for an "
-            "empty prompt let the tokenizer put a token: --model_args ...,add_bos_token=True",
-        )
-
-
-def _require_dtype(dtype: Any) -> None:
-    known = not isinstance(dtype, str) or dtype == "auto" or hasattr(torch, dtype)
-    if not known:
-        raise UserError(
-            "reading --model_args",
-            found=f"dtype={dtype}",
-            expected="auto, float32, bfloat16 or float16",
-            fix="e.g. --model_args ...,dtype=bfloat16",
-        )
-
-
-@contextmanager
-def _loading(pretrained: Any) -> Iterator[None]:
-    """Tell what transformers and lm-eval refuse of a model and its arguments."""
-    try:
-        yield
-    except _REFUSALS as error:
-        raise UserError(
-            f"loading the model {pretrained if isinstance(pretrained, str) else 'given'}",
-            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            expected="a folder or hub name of a language model, and arguments that `hf` takes",
-            fix="check pretrained=... and the other --model_args; --device is a flag of its own",
-        ) from error
 
 
 def _portions(strings: Sequence[str]) -> Iterator[list[int]]:

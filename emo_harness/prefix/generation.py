@@ -173,7 +173,7 @@ class _Batch:
             going = np.flatnonzero([not row.is_complete for row in live])
             if not len(going):
                 return
-            # Leaving costs a copy of what stays, so rows leave in batches.
+            # Leaving costs a copy of what stays, so they leave several at a time.
             if len(going) <= 0.75 * len(live):
                 attention.keep(going)
                 live = [live[i] for i in going]

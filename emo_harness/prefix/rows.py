@@ -55,10 +55,6 @@ class Layout:
     own_lengths: NDArray[np.int64]
 
     @property
-    def n_rows(self) -> int:
-        return len(self.own)
-
-    @property
     def kept_tokens(self) -> int:
         """Tokens of packed keys and values that outlive the prefill."""
         return self.own.size + sum(

@@ -1,0 +1,75 @@
+"""What `emo-hf` refuses, told as the user's to mend: models, arguments, prompts without tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from emo_harness.errors import UserError
+
+# What loading raises for a model that is not there or not known, and for arguments that do not fit.
+_REFUSALS = (OSError, ValueError, TypeError, ImportError, SafetensorError)
+
+
+def require_tokens(tokens: Sequence[int], text: str) -> None:
+    """A prompt, or an option, has tokens of its own."""
+    if not tokens:
+        raise UserError(
+            "tokenising a prompt",
+            found=f"no token of its own for {text[:40]!r}",
+            expected="at least one",
+            fix="separate the option from what stands before it (target_delimiter), and for an "
+            "empty prompt let the tokenizer put a token: --model_args ...,add_bos_token=True",
+        )
+
+
+def require_dtype(dtype: Any) -> None:
+    """torch knows the dtype by its name."""
+    known = not isinstance(dtype, str) or dtype == "auto" or hasattr(torch, dtype)
+    if not known:
+        raise UserError(
+            "reading --model_args",
+            found=f"dtype={dtype}",
+            expected="auto, float32, bfloat16 or float16",
+            fix="e.g. --model_args ...,dtype=bfloat16",
+        )
+
+
+@contextmanager
+def loading(pretrained: Any) -> Iterator[None]:
+    """Tell what transformers and lm-eval refuse of a model and its arguments."""
+    try:
+        yield
+    except _REFUSALS as error:
+        raise UserError(
+            f"loading the model {pretrained if isinstance(pretrained, str) else 'given'}",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            expected="a folder or hub name of a language model, and arguments that `hf` takes",
+            fix="check pretrained=... and the other --model_args; --device is a flag of its own",
+        ) from error
+
+
+def require_end_token(tokenizer: Any) -> None:
+    """The tokenizer has a token that ends a text."""
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            f"reading the tokenizer of {tokenizer.name_or_path}",
+            found="no end-of-text token",
+            expected="one, which ends generations and stands before empty contexts",
+            fix='name it in tokenizer_config.json, as "eos_token"',
+        )
+
+
+def require_room(n_tokens: int, max_length: int) -> None:
+    """An answer option fits into the context window."""
+    if n_tokens > max_length:
+        raise UserError(
+            "scoring an answer option",
+            found=f"an option of {n_tokens:,} tokens",
+            expected=f"at most the context window's {max_length:,}",
+            fix="shorten the option, or raise --model_args ...,max_length=...",
+        )
