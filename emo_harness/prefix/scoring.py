@@ -21,7 +21,7 @@ from emo_harness.prefix.units import Unit, units_of
 
 
 class NaNLogitsError(ArithmeticError):
-    """The model gave NaN; `index` is of a question where it showed, not always the one it began with."""
+    """The model gave NaN; `index` is of a question where it showed, perhaps not the first."""
 
     def __init__(self, index: int) -> None:
         super().__init__(f"NaN among the logits of question {index}")
