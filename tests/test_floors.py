@@ -14,11 +14,12 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "emo_harness"
 FLOORS = [
     {"errors"},
-    {"resources", "validation", "extras", "command_line"},
-    {"stimuli", "placement", "prompt_tokens", "prefix"},
-    {"effects", "runs", "benchmarks"},
+    {"resources", "validation", "extras", "command_line", "whole_file", "model_identity"},
+    {"stimuli", "placement", "prompt_tokens", "prefix", "axes"},
+    {"effects", "runs", "benchmarks", "activations"},
+    {"steer"},
     {"lm_models"},
-    {"lm_tasks"},
+    {"lm_tasks", "probe"},
     {"report"},
     {"demo"},
     {"cli"},

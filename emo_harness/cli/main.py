@@ -7,7 +7,7 @@ import sys
 import typer
 
 from emo_harness import __version__
-from emo_harness.cli import calibrate, compare, report, run, stimuli, tasks
+from emo_harness.cli import calibrate, compare, probe, report, run, steer, stimuli, tasks
 from emo_harness.errors import EXIT_CODE, UserError
 
 app = typer.Typer(
@@ -30,6 +30,8 @@ app.command(
 app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.calibrate)
+app.command("steer", epilog=steer.EXAMPLE)(steer.steer)
+app.add_typer(probe.app, name="probe")
 app.add_typer(stimuli.app, name="stimuli")
 app.add_typer(tasks.app, name="tasks")
 

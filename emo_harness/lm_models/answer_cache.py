@@ -19,7 +19,7 @@ from typing import Any
 
 from emo_harness.command_line import HIDDEN, is_secret, without_secrets
 from emo_harness.errors import UserError
-from emo_harness.lm_models.model_identity import identities
+from emo_harness.model_identity import identities
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from emo_harness.report.board_table import interval
 from emo_harness.report.comparison import ComparisonRow
 from emo_harness.report.plain_text import visible
-from emo_harness.report.whole_file import Writer, text_writer, write_folder
+from emo_harness.whole_file import Writer, text_writer, write_folder
 
 COLUMNS = ("stimulus", "n", "first", "second", "difference pp [95% interval]", "p", "p Holm")
 

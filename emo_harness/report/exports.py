@@ -13,7 +13,7 @@ from emo_harness.report.effect_table import EffectRow
 from emo_harness.report.effect_text import markdown
 from emo_harness.report.page import page_writers
 from emo_harness.report.plain_text import visible
-from emo_harness.report.whole_file import Writer, text_writer, write_folder
+from emo_harness.whole_file import Writer, text_writer, write_folder
 
 CSV_DECIMALS = 4
 

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from emo_harness.report.whole_file import write_whole
 from emo_harness.resources import PACKAGE, resource
+from emo_harness.whole_file import write_whole
 
 STAMP = ".made.json"
 REPORT_FILES = (

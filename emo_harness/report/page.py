@@ -26,8 +26,8 @@ from emo_harness.report.page_numbers import page_numbers
 from emo_harness.report.plain_text import visible
 from emo_harness.report.sections import sections
 from emo_harness.report.verdict_words import SIGNS
-from emo_harness.report.whole_file import Writer, text_writer, write_folder
 from emo_harness.resources import resource
+from emo_harness.whole_file import Writer, text_writer, write_folder
 
 PAGE_NAME, NUMBERS_NAME = "report.html", "report.json"
 # Whatever a model wrote, the browser runs our one script and asks for nothing.

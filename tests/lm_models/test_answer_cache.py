@@ -15,10 +15,11 @@ import pytest
 import torch
 import yaml
 
+from emo_harness import model_identity
 from emo_harness.errors import UserError
-from emo_harness.lm_models import WEIGHTS, answer_cache, model_identity
+from emo_harness.lm_models import WEIGHTS, answer_cache
 from emo_harness.lm_models.answer_cache import CHANGES_NO_ANSWER, answer_key, prepare_cache
-from emo_harness.lm_models.model_identity import content_id, hub_commit, identities
+from emo_harness.model_identity import content_id, hub_commit, identities
 
 TASK = "emo_bbh_mini_attack_boolean_expressions"
 COMMIT, OTHER_COMMIT = "a" * 40, "b" * 40
