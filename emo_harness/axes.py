@@ -82,6 +82,22 @@ class Axis:
         squared = np.where(squared > 0, squared, np.nan).astype(np.float32)
         return np.einsum("nld,ld->nl", flat, self.vectors) / squared
 
+    def coordinate(self, activations: Floats) -> Floats:
+        """Where activations lie along the axis, all its layers taken as one long vector.
+
+        Args:
+            activations: as for `coordinates`.
+
+        Returns:
+            (n,) float32; layers count by the squared distance of their class means.
+        """
+        squared = (self.vectors**2).sum(axis=1)
+        by_layer = np.nan_to_num(self.coordinates(activations))
+        total = float(squared.sum())
+        return (by_layer @ squared / total if total else np.full(len(by_layer), np.nan)).astype(
+            np.float32
+        )
+
     def cosines(self, other: Axis) -> Floats:
         """(n_layers,) cosine with another axis, layer by layer."""
         self._must_match(other)
