@@ -84,8 +84,9 @@ def between_stimuli(
     # Equal correlations may differ in their last digits.
     n_as_strong = int((np.abs(by_chance) >= abs(correlation[0]) - 1e-12).sum())
     tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(slopes, [tail, 1 - tail])
-    rank_low, rank_high = np.nanquantile(ranks, [tail, 1 - tail])
+    low, high = np.quantile(slopes[~np.isnan(slopes)], [tail, 1 - tail])
+    ranks = ranks[~np.isnan(ranks)]
+    rank_low, rank_high = np.quantile(ranks, [tail, 1 - tail]) if len(ranks) else (NAN, NAN)
     _, rank = _fit(_ranks(x[None]), _ranks(y[None]))
     return Association(
         m,
@@ -134,6 +135,38 @@ def within_stimuli(
         float((x * y).sum()) / spread if spread else NAN,
         float(t_p_value(abs(slope) / error, n - 1)) if error else NAN,
     )
+
+
+def correlations(
+    shifts: Floats, gain: Floats, strata: NDArray[np.int64] | None = None
+) -> tuple[Floats, Floats]:
+    """Correlations between and within stimuli for many directions at once.
+
+    What any direction would show: questions differ in many ways that move both prompts and scores,
+    so that a random direction, too, may go with gain from question to question. An axis means
+    something where it goes with gain more closely than random ones do.
+
+    Args:
+        shifts: (n_questions, n_stimuli, n_directions), any float.
+        gain, strata: see `between_stimuli`.
+
+    Returns:
+        Two arrays (n_directions,); NaN as in the two functions.
+    """
+    between, within = [], []
+    strata = np.zeros(len(gain), np.int64) if strata is None else strata
+    for number in range(shifts.shape[2]):
+        x, y = _both_known(shifts[:, :, number].astype(np.float64), gain)
+        asked = ~np.isnan(x).all(axis=0) if len(x) else np.zeros(x.shape[1], bool)
+        if asked.sum() < FEWEST_STIMULI:
+            between.append(NAN)
+        else:
+            means = [np.nanmean(values[:, asked], axis=0)[None] for values in (x, y)]
+            between.append(float(_fit(*means)[1][0]))
+        inner = [np.nan_to_num(_within(values, strata)) for values in (x, y)]
+        spread = float(np.sqrt((inner[0] ** 2).sum() * (inner[1] ** 2).sum()))
+        within.append(float((inner[0] * inner[1]).sum()) / spread if spread else NAN)
+    return np.array(between), np.array(within)
 
 
 def _both_known(shift: Floats, gain: Floats) -> tuple[Floats, Floats]:

@@ -20,14 +20,19 @@ from numpy.typing import NDArray
 
 from emo_harness.axes import Axis
 from emo_harness.effects import LEVEL, paired_gain
-from emo_harness.effects.association import Association, between_stimuli, within_stimuli
+from emo_harness.effects.association import (
+    Association,
+    between_stimuli,
+    correlations,
+    within_stimuli,
+)
 from emo_harness.effects.intervals import t_quantile
 from emo_harness.errors import UserError
 from emo_harness.runs import ArmScores, RunArm, read_answers, united_arms
 
 SCHEMA = 1
 Floats = NDArray[np.float64]
-# Prompts to their coordinates: (n,) texts to (n, n_axes), in the order given.
+# Prompts to their coordinates: (n,) texts to (n, n_columns), in the order given.
 Reader = Callable[[Sequence[str]], Floats]
 
 
@@ -88,18 +93,19 @@ def asked_groups(scores: Sequence[ArmScores]) -> list[AskedGroup]:
     return [AskedGroup(tuple(members)) for members in groups.values()]
 
 
-def coordinates(group: AskedGroup, read: Reader, n_axes: int, n_questions: int = 200) -> Floats:
+def coordinates(group: AskedGroup, read: Reader, n_columns: int, n_questions: int = 200) -> Floats:
     """Where the prompts of all arms lie.
 
     Args:
         read: equal prompts are handed to it once.
+        n_columns: axes and random directions that it reads.
         n_questions: how many questions' prompts are handed over at a time: prompts of one question
             share their beginnings.
 
     Returns:
-        (n, n_arms, n_axes) float64; NaN where an arm was not asked.
+        (n, n_arms, n_columns) float64; NaN where an arm was not asked.
     """
-    found = np.full((*group.scores.shape, n_axes), np.nan)
+    found = np.full((*group.scores.shape, n_columns), np.nan)
     for first, prompts in _prompts(group, n_questions):
         texts = list(dict.fromkeys(text for _, _, text in prompts))
         place = {text: number for number, text in enumerate(texts)}
@@ -137,8 +143,15 @@ def shift_table(group: AskedGroup, found: Floats, axes: Sequence[Axis]) -> pd.Da
 def group_summary(
     group: AskedGroup, found: Floats, axes: Sequence[Axis], rng: np.random.Generator
 ) -> dict[str, Any]:
-    """What the report shows of one group: every stimulus, and the two associations, by axis."""
+    """What the report shows of one group: every stimulus, and the two associations, by axis.
+
+    Args:
+        found: (n, n_arms, n_axes + n_random) coordinates; behind those of the axes, of random
+            directions, which tell what any direction would show.
+    """
     gain = group.scores[:, 1:] - group.scores[:, :1]
+    shift = found[:, 1:] - found[:, :1]
+    at_random = correlations(shift[:, :, len(axes) :], gain, group.strata)
     return {
         "model": group.head.model,
         "benchmark": group.head.benchmark,
@@ -154,8 +167,11 @@ def group_summary(
                     for column, arm in enumerate(group.arms)
                     if column
                 ],
-                **_associations(
-                    found[:, 1:, number] - found[:, :1, number], gain, group.strata, rng
+                "between": _as_json(
+                    between_stimuli(shift[:, :, number], gain, rng, group.strata), at_random[0]
+                ),
+                "within": _as_json(
+                    within_stimuli(shift[:, :, number], gain, group.strata), at_random[1]
                 ),
             }
             for number, axis in enumerate(axes)
@@ -199,20 +215,17 @@ def _stimulus(group: AskedGroup, arm: RunArm, column: int, found: Floats) -> dic
     }
 
 
-def _associations(
-    shift: Floats, gain: Floats, strata: NDArray[np.int64], rng: np.random.Generator
-) -> dict[str, Any]:
-    return {
-        "between": _as_json(between_stimuli(shift, gain, rng, strata)),
-        "within": _as_json(within_stimuli(shift, gain, strata)),
-    }
-
-
-def _as_json(found: Association) -> dict[str, Any]:
-    return {
+def _as_json(found: Association, at_random: Floats) -> dict[str, Any]:
+    """The association, and how many random directions have one at least as close."""
+    known = at_random[~np.isnan(at_random)]
+    as_close = int((np.abs(known) >= abs(found.correlation)).sum())
+    share = (as_close + 1) / (len(known) + 1)
+    told = {
         name: _known(value) if isinstance(value, float) else value
         for name, value in asdict(found).items()
     }
+    is_told = len(known) > 0 and not math.isnan(found.correlation)
+    return told | {"n_random": len(known), "p_random": share if is_told else None}
 
 
 def _known(value: float) -> float | None:

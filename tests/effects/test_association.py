@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.api import OLS
 
-from emo_harness.effects.association import between_stimuli, within_stimuli
+from emo_harness.effects.association import between_stimuli, correlations, within_stimuli
 
 
 def scores(
@@ -82,3 +82,15 @@ def test_missing_cells_are_left_out_and_nothing_is_made_of_nothing() -> None:
     flat = within_stimuli(np.ones((20, 4)), gain[:20, :4])
     assert np.isnan(flat.slope_pp)
     assert np.isnan(within_stimuli(shift[:0], gain[:0]).slope_pp)
+
+
+def test_correlations_of_many_directions_are_those_of_each() -> None:
+    shift, gain = scores(5, n=40, m=6, within=0.1)
+    gain[3, 2] = np.nan
+    other = np.random.default_rng(9).normal(size=shift.shape)
+    strata = np.repeat([0, 1], 20)
+    between, within = correlations(np.stack([shift, other], axis=2), gain, strata)
+    for number, one in enumerate((shift, other)):
+        rng = np.random.default_rng(0)
+        assert between[number] == pytest.approx(between_stimuli(one, gain, rng, strata).correlation)
+        assert within[number] == pytest.approx(within_stimuli(one, gain, strata).correlation)

@@ -92,8 +92,8 @@ def _points(plot: Axes, panel: ShiftPanel) -> None:
         own = [i for i, one in enumerate(panel.series) if one == number]
         x, y = panel.shift[own], panel.gain_pp[own]
         colour = series(number)[0]
-        plot.hlines(y[:, 0], x[:, 1], x[:, 2], colors=colour, linewidth=0.8, zorder=2)
-        plot.vlines(x[:, 0], y[:, 1], y[:, 2], colors=colour, linewidth=0.8, zorder=2)
+        plot.hlines(y[:, 0], x[:, 1], x[:, 2], colors=colour, linewidth=0.7, alpha=0.45, zorder=2)
+        plot.vlines(x[:, 0], y[:, 1], y[:, 2], colors=colour, linewidth=0.7, alpha=0.45, zorder=2)
         plot.plot(x[:, 0], y[:, 0], zorder=3, **fit_markers(number, 6))
 
 

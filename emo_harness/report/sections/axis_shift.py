@@ -35,7 +35,8 @@ INTRO = (
     "control prompt of the same question. If emotion inside the model drove the scores, shift "
     "would predict gain: from one stimulus to another, and for one stimulus from question to "
     "question. Few stimuli make the first hard to see; the second does not depend on what else "
-    "tells stimuli apart."
+    "tells stimuli apart. Questions differ in many ways at once, so that almost any direction goes "
+    "with gain a little: an axis counts only where it does so more closely than random ones."
 )
 COLUMNS = (
     Column("axis", filtered=True),
@@ -58,7 +59,10 @@ class ShiftedStimulus(Strict):
 
 
 class Related(Strict):
-    """`effects.association.Association`, None where unknown."""
+    """`effects.association.Association`, None where unknown.
+
+    `p_random` is the share of random directions whose correlation is at least as strong.
+    """
 
     n: int
     slope_pp: float | None
@@ -69,6 +73,8 @@ class Related(Strict):
     rank_correlation: float | None
     rank_low: float | None
     rank_high: float | None
+    n_random: int
+    p_random: float | None
 
 
 class ShiftedAxis(Strict):
@@ -129,7 +135,7 @@ def _blocks(one: AxisShift, group: ShiftedGroup, prefix: str, margin_pp: float) 
                 "warning",
             )
         )
-    blocks.append(Prose(f"{about}. {where}", items=[_sentence(axis) for axis in group.axes]))
+    blocks.append(Prose(f"{about}. {where}", items=[sentence(axis) for axis in group.axes]))
     blocks.append(_figure(group, about, f"{prefix}-{slug(about)}", margin_pp))
     return blocks
 
@@ -138,7 +144,7 @@ def _position(position: str) -> str:
     return {"last": "last token of the prompt"}.get(position, position)
 
 
-def _sentence(axis: ShiftedAxis) -> str:
+def sentence(axis: ShiftedAxis) -> str:
     between, within = axis.between, axis.within
     return (
         f"{axis.axis.capitalize()}, from stimulus to stimulus: {_relation(between, 'stimuli')} "
@@ -153,13 +159,23 @@ def _relation(found: Related, unit: str) -> str:
         return f"unknown ({found.n} {unit})."
     told = (
         f"{pp(slope)}{JOIN}pp of gain per class-mean distance {interval(low, high)}, "
-        f"p = {probability(p)}, {found.n:,} {unit}"
+        f"p {_than(p)}, {found.n:,} {unit}"
     )
     # Between stimuli interval and p come from different resampling; both must agree.
-    if p < CLEAR_P and (low > 0 or high < 0):
-        word = "A larger shift goes with more gain" if slope > 0 else "A larger shift costs gain"
-        return f"{word}: {told}."
-    return f"No relation shown: {told}."
+    if not (p < CLEAR_P and (low > 0 or high < 0)):
+        return f"No relation shown: {told}."
+    at_random = _number(found.p_random)
+    share = f"{100 * at_random:.0f}% of {found.n_random} random directions do so as closely"
+    if not at_random < CLEAR_P:
+        unknown = "random directions were not tried" if math.isnan(at_random) else share
+        return f"Nothing that is this axis's own: {told}; but {unknown}."
+    word = "A larger shift goes with more gain" if slope > 0 else "A larger shift costs gain"
+    return f"{word}: {told}; {share}."
+
+
+def _than(p: float) -> str:
+    shown = probability(p)
+    return f"{shown[0]}{JOIN}{shown[1:]}" if shown.startswith("<") else f"={JOIN}{shown}"
 
 
 def _ranked(found: Related) -> str:
@@ -186,7 +202,7 @@ def _figure(group: ShiftedGroup, about: str, name: str, margin_pp: float) -> Fig
         for axis in group.axes
         for stimulus in axis.stimuli
     ]
-    alt = f"{title}. " + " ".join(_sentence(axis) for axis in group.axes)
+    alt = f"{title}. " + " ".join(sentence(axis) for axis in group.axes)
     return Figure(
         name,
         f"{title}: one mark per stimulus with 95% intervals of both (grey band: margin). The line "
