@@ -1,5 +1,58 @@
-"""Activations: what happens at a model's sites, captured into a store that is read back by rows."""
+"""Activations: a model's sites, captured into a store that is read back by rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from emo_harness.activations.store import Activations, Manifest, ModelFacts, open_activations
 
-__all__ = ["Activations", "Manifest", "ModelFacts", "open_activations"]
+if TYPE_CHECKING:
+    from emo_harness.activations.capture import Vectors, Work, vectors
+    from emo_harness.activations.hooks import HookCountError
+    from emo_harness.activations.loading import LoadedModel, load_language_model
+    from emo_harness.activations.processes import Processes
+    from emo_harness.activations.readings import POSITIONS
+    from emo_harness.activations.sites import SITES, Layout, layout_of
+
+# Where names are that need torch, which reading a store does not. `capture` itself is not among
+# them: it has the name of its module.
+_WITH_TORCH = {
+    "vectors": "capture",
+    "Vectors": "capture",
+    "Work": "capture",
+    "HookCountError": "hooks",
+    "LoadedModel": "loading",
+    "load_language_model": "loading",
+    "Processes": "processes",
+    "POSITIONS": "readings",
+    "SITES": "sites",
+    "Layout": "sites",
+    "layout_of": "sites",
+}
+
+__all__ = [
+    "POSITIONS",
+    "SITES",
+    "Activations",
+    "HookCountError",
+    "Layout",
+    "LoadedModel",
+    "Manifest",
+    "ModelFacts",
+    "Processes",
+    "Vectors",
+    "Work",
+    "layout_of",
+    "load_language_model",
+    "open_activations",
+    "vectors",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"emo_harness.activations.{_WITH_TORCH[name]}")
+    return getattr(module, name)

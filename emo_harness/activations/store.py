@@ -3,6 +3,7 @@
     manifest.json          what was captured, from which model (`Manifest`)
     index.parquet          one row per captured vector, in the order of the shards' rows
     shard-00000.safetensors   one tensor per site, (n, n_layers, *shape)
+    spans.safetensors      where prompts name spans: `embedding`, see `Activations.span_embeddings`
 
 Reading maps the shards into memory, so that rows and layers cost only themselves.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 INDEX = "index.parquet"
+SPANS = "spans.safetensors"
 StoredDtype = Literal["float16", "bfloat16", "float32"]
 Floats = NDArray[np.float32]
 
@@ -170,6 +172,27 @@ class Activations:
         for first in range(0, self.n_rows, n_rows):
             rows = slice(first, min(first + n_rows, self.n_rows))
             yield rows, self.read(site, rows=rows, layers=layers)
+
+    def span_embeddings(self) -> Floats | None:
+        """The static embedding of each span; the index's `span_id` is a row of it.
+
+        Returns:
+            (n_spans, width) float32, the mean input embedding of a span's tokens; None where the
+            prompts name no spans.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        path = self.folder / SPANS
+        if not path.is_file():
+            return None
+        try:
+            return load_file(path)["embedding"]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise _broken(self.folder, SPANS, f"no span embeddings ({error})") from error
 
     def verify(self) -> None:
         """Compare every shard with its hash.

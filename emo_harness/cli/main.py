@@ -30,7 +30,7 @@ app.command(
 app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.calibrate)
-app.command("steer", epilog=steer.EXAMPLE)(steer.steer)
+app.add_typer(steer.app, name="steer")
 app.add_typer(probe.app, name="probe")
 app.add_typer(stimuli.app, name="stimuli")
 app.add_typer(tasks.app, name="tasks")

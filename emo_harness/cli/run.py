@@ -6,7 +6,9 @@ import typer
 
 HELP = (
     "Run tasks; takes every flag of `lm_eval run` (--help shows them). Example: emo run --model "
-    "hf --model_args pretrained=ORG/MODEL --tasks emo_bbh_attack --log_samples --output_path runs/"
+    "hf --model_args pretrained=ORG/MODEL --tasks emo_bbh_attack --log_samples --output_path "
+    "runs/. With --model emo-hf also --steer FILE:AXIS:DOSE[:layers=6-11][:positions=all]"
+    "[:site=value], which adds a dose of an axis to the model's activations."
 )
 
 

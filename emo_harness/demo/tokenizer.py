@@ -1,6 +1,6 @@
 """The demo model's tokenizer: byte-level BPE, so that any text can be encoded, and no BOS token."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,12 @@ _N_TRAINING_LINES = 6000
 
 
 def train_tokenizer(seed: int) -> Tokenizer:
-    """Train on generated questions, random sentences and the shipped stimuli.
+    """Train on generated questions, random sentences and the shipped stimuli."""
+    return byte_level_bpe(_training_lines(np.random.default_rng([seed, 0])), VOCABULARY_SIZE)
+
+
+def byte_level_bpe(lines: Iterable[str], vocabulary_size: int) -> Tokenizer:
+    """Train byte-level BPE on lines of text.
 
     Decoding drops one leading space, as Llama's own tokenizers do: lm-evaluation-harness compares
     the whole generated text with the target, and the model answers " True".
@@ -30,16 +35,18 @@ def train_tokenizer(seed: int) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE,
+        vocab_size=vocabulary_size,
         special_tokens=[EOS, PAD],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_training_lines(np.random.default_rng([seed, 0])), trainer)
+    tokenizer.train_from_iterator(lines, trainer)
     return tokenizer
 
 
-def as_transformers(tokenizer: Tokenizer) -> "PreTrainedTokenizerFast":
+def as_transformers(
+    tokenizer: Tokenizer, context_tokens: int = CONTEXT_TOKENS
+) -> "PreTrainedTokenizerFast":
     """Wrap for `save_pretrained`; EOS and PAD are set, nothing is added around a text."""
     from transformers import PreTrainedTokenizerFast
 
@@ -47,7 +54,7 @@ def as_transformers(tokenizer: Tokenizer) -> "PreTrainedTokenizerFast":
         tokenizer_object=tokenizer,
         eos_token=EOS,
         pad_token=PAD,
-        model_max_length=CONTEXT_TOKENS,
+        model_max_length=context_tokens,
         clean_up_tokenization_spaces=False,
         padding_side="left",
     )

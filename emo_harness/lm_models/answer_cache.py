@@ -20,6 +20,7 @@ from typing import Any
 from emo_harness.command_line import HIDDEN, is_secret, without_secrets
 from emo_harness.errors import UserError
 from emo_harness.model_identity import identities
+from emo_harness.steer import read_spec
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class AnswerKey:
     Attributes:
         model: lm-eval's name of it.
         model_args: the model's arguments, without those that change no answer. dtype, revision,
-            tokenizer and adapters are among them.
+            tokenizer, adapters and steering are among them.
         identities: what the names among them stand for; see `identities`.
         gen_kwargs: generation settings of the command line.
         seeds: of Python, numpy and torch, from which a model may sample. The seed of worked
@@ -106,6 +107,9 @@ def answer_key(
         chat: `apply_chat_template`, `system_instruction`, `fewshot_as_multiturn`.
     """
     kept = {name: value for name, value in model_args.items() if name not in CHANGES_NO_ANSWER}
+    if kept.get("steer"):
+        # What is added where, whatever its file is called.
+        kept["steer"] = read_spec(str(kept["steer"])).load().as_json()
     engine = {"vllm": "vllm", "vllm-vlm": "vllm", "sglang": "sglang"}.get(model)
     versions = {"lm_eval": _version("lm_eval"), "transformers": _version("transformers", parts=2)}
     if engine:

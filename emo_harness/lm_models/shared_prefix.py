@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import postprocess_generated_text
 
 from emo_harness.errors import UserError
@@ -25,9 +24,9 @@ from emo_harness.lm_models.refusals import (
     require_tokens,
 )
 from emo_harness.lm_models.sharing_record import SharingRecord
+from emo_harness.lm_models.steered import SteeredHFLM, SteeredPackedModel
 from emo_harness.prefix import (
     Continuation,
-    PackedModel,
     Prompt,
     attention_window,
     base_model,
@@ -45,7 +44,7 @@ Pair = tuple[str, str]
 Encoded = tuple[Pair, list[int], list[int]]
 
 
-class SharedPrefixLM(HFLM):
+class SharedPrefixLM(SteeredHFLM):
     """lm-eval's Hugging Face model; prompts are computed as one trie of tokens.
 
     Takes the same arguments. What cannot be shared is answered by `HFLM` itself, and the log says
@@ -55,9 +54,11 @@ class SharedPrefixLM(HFLM):
         pretrained: a model, as `HFLM` takes it.
         memory_budget: memory beside the weights, e.g. "2GiB" or bytes; None for what is worth its
             while, where so much is free.
+        steer: see `SteeredHFLM`.
 
     Raises:
-        UserError: a budget that cannot be read, or a tokenizer without an end token.
+        UserError: a budget or a steering that cannot be read, an axis of another model, or a
+            tokenizer without an end token.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class SharedPrefixLM(HFLM):
                 "backend": backend,
                 "why": self._reason,
                 "processes": f"{self.rank + 1} of {self.world_size}",
+                **({"steering": self.steering.as_json()} if self.steering else {}),
                 **self.sharing.as_json(),
                 # What `HFLM` cuts is not counted.
                 **({"truncated": None} if self._reason else {}),
@@ -354,6 +356,8 @@ class SharedPrefixLM(HFLM):
         self._attention_window: int | None = None
         if self.backend != "causal":
             return "an encoder-decoder model"
+        if self.steering is not None and not self.steers_all_alike:
+            return f"what is steered ({self.steering.positions}) differs by request"
         reason = why_unsupported(self.model)
         if reason:
             return reason
@@ -365,12 +369,12 @@ class SharedPrefixLM(HFLM):
 
     def _why_not_packed_right(self) -> str | None:
         """Set up what packs the model, and try it against the model itself."""
-        packed = PackedModel(base_model(self.model), self.device, self.mixed_precision_dtype)
+        packed = SteeredPackedModel(self)
         self._engine = PackedEngine(packed, self._budget_bytes, self.softmax_dtype, self.sharing)
         self._attention_window = attention_window(self.model)
         self._encoder = PromptEncoder(self.tokenizer, self.add_bos_token, self.prefix_token_id)
         longest = min(self.max_length, self._attention_window or self.max_length)
-        return why_different(packed, longest, plain=self.model)
+        return why_different(packed, longest, plain=self.steered_call)
 
 
 def _portions(strings: Sequence[str]) -> Iterator[list[int]]:

@@ -24,6 +24,8 @@ from emo_harness.lm_tasks.expand import task_names, write_expanded
 
 OVERLAY = "emo_harness"
 PREFIX = "emo_"
+STEER = "--steer"
+STEERED_MODELS = ("emo-hf",)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -42,7 +44,10 @@ def run(arguments: Sequence[str]) -> None:
     register_models()
     parser = argparse.ArgumentParser(prog="emo")
     Run.create(parser.add_subparsers())
+    arguments, steer = _without_steer(arguments)
     parsed, config = _checked_arguments(parser, arguments)
+    if steer is not None:
+        parsed.model_args = config.model_args = _steered(config, steer)
     if config.model == "emo-demo":
         # Named in full, so that lm-eval records which model it was.
         config.model_args = {"pretrained": str(WEIGHTS), **config.model_args}
@@ -110,6 +115,50 @@ def _our_task_manager(*, include_defaults: bool) -> Iterator[None]:
             yield
         finally:
             lm_eval.tasks.TaskManager = upstream
+
+
+def _without_steer(arguments: Sequence[str]) -> tuple[list[str], str | None]:
+    """The arguments without our own `--steer`, and what it says."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(STEER, action="append")
+    try:
+        ours, theirs = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError:
+        ours, theirs = argparse.Namespace(steer=[]), []
+    if ours.steer is None:
+        return theirs, None
+    if len(ours.steer) != 1:
+        raise UserError(
+            "reading the arguments",
+            found=f"{STEER} {len(ours.steer)} times" if ours.steer else f"{STEER} without a value",
+            expected="it once, with a value",
+            fix=f"e.g. {STEER} axes.safetensors:valence:+1.0; axes can be added to one another "
+            "before they are saved",
+        )
+    return theirs, ours.steer[0]
+
+
+def _steered(config: Any, steer: str) -> dict[str, Any]:
+    """The model's arguments with the steering, which is read here to tell mistakes early."""
+    from emo_harness.steer import read_spec
+
+    if config.model not in STEERED_MODELS:
+        raise UserError(
+            f"reading {STEER}",
+            found=f"--model {config.model}",
+            expected=f"a model that we steer: {', '.join(STEERED_MODELS)}",
+            fix="use --model emo-hf, or write the axis in the format of lm-eval's `steered` model "
+            "with `emo steer export`",
+        )
+    if "steer" in config.model_args:
+        raise UserError(
+            f"reading {STEER}",
+            found="another steering in --model_args",
+            expected="one of the two",
+            fix=f"leave steer=... out of --model_args, or {STEER} away",
+        )
+    read_spec(steer).load()
+    return {**config.model_args, "steer": steer}
 
 
 def _own_cache(config: Any) -> str:

@@ -8,7 +8,7 @@ token may see is the concern of the pass in hand (`Attention`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from emo_harness.prefix.limits import Costs
+from emo_harness.prefix.support import base_model
 
 IMPLEMENTATION = "emo_packed"
 
@@ -39,7 +40,13 @@ class Attention(Protocol):
     ) -> torch.Tensor: ...
 
 
+# (layer, keys, values) -> keys, values; both (1, n_kv_heads, n, head_dim) of the packed tokens.
+OnKeysAndValues = Callable[[int, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
 _in_hand: ContextVar[_Counted] = ContextVar("emo_harness_attention")
+_hearers: ContextVar[tuple[tuple[frozenset[int], OnKeysAndValues], ...]] = ContextVar(
+    "emo_harness_hearers", default=()
+)
 
 
 class _Counted:
@@ -62,9 +69,32 @@ def _attention_function(
     counted = _in_hand.get()
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     counted.layers.append(layer)
+    for modules, hear in _hearers.get():
+        if id(module) in modules:
+            key, value = hear(layer, key, value)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     attended = counted.attention.attend(layer, query, key, value, scale)
     return attended.transpose(1, 2).contiguous(), None
+
+
+def is_packed(model: Any) -> bool:
+    """Whether a model is in the middle of a packed pass, so that attention is ours."""
+    return getattr(model.config, "_attn_implementation_internal", None) == IMPLEMENTATION
+
+
+@contextmanager
+def hearing_keys_and_values(model: Any, hear: OnKeysAndValues) -> Iterator[None]:
+    """Let `hear` see, and replace, what `model` attends to in packed passes.
+
+    It is called once per layer and pass, before attention and before anything is cached; of several
+    for one model, the one that was entered first is called first.
+    """
+    modules = frozenset(id(module) for module in model.modules())
+    token = _hearers.set((*_hearers.get(), (modules, hear)))
+    try:
+        yield
+    finally:
+        _hearers.reset(token)
 
 
 class PackedModel:
@@ -125,17 +155,40 @@ class PackedModel:
         Raises:
             RuntimeError: the model did not use our attention once in every layer.
         """
+        rows = torch.from_numpy(np.asarray(wanted, np.int64)).to(self.device)
+        found = self._passed(self.model, tokens, positions, attention, logits_to_keep=rows)
+        return found.logits[0]
+
+    def states(
+        self,
+        tokens: NDArray[np.int32],
+        positions: NDArray[np.int64],
+        attention: Attention,
+    ) -> torch.Tensor:
+        """One forward pass without the language-model head; see `logits`.
+
+        Returns:
+            (n, hidden_size) what the head would be given.
+        """
+        decoder = base_model(self.model).get_decoder()
+        return self._passed(decoder, tokens, positions, attention).last_hidden_state[0]
+
+    def _passed(
+        self,
+        model: Any,
+        tokens: NDArray[np.int32],
+        positions: NDArray[np.int64],
+        attention: Attention,
+        **arguments: Any,
+    ) -> Any:
         ids = torch.from_numpy(np.asarray(tokens, np.int64))[None].to(self.device)
         places = torch.from_numpy(np.asarray(positions, np.int64))[None].to(self.device)
-        rows = torch.from_numpy(np.asarray(wanted, np.int64)).to(self.device)
         started = time.perf_counter()
         counted = _Counted(attention)
         token = _in_hand.set(counted)
         try:
             with torch.no_grad(), self.autocast(), _our_attention(self.model):
-                found = self.model(
-                    input_ids=ids, position_ids=places, use_cache=False, logits_to_keep=rows
-                )
+                found = model(input_ids=ids, position_ids=places, use_cache=False, **arguments)
         finally:
             _in_hand.reset(token)
             if self.device.type == "cuda":
@@ -146,7 +199,7 @@ class PackedModel:
                 f"packed attention was called by layers {counted.layers}, "
                 f"not once by each of {self.n_layers}"
             )
-        return found.logits[0]
+        return found
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import escape as xml_escape
@@ -40,6 +41,23 @@ _PLAIN_IN_ADDRESS = "/:;,=()*!$@?'[]+|-._~"
 _TELLS_ITS_NUMBER = re.compile(r"([+\u2212]?[\d,]+(?:\.(\d+))?)(?:[ \u00a0]\[.*)?")
 
 
+@dataclass(frozen=True)
+class PageFrame:
+    """What stands around the sections.
+
+    Attributes:
+        title: of the page, before its heading.
+        footer: its last line.
+        links: names of files beside the page, and what they are.
+    """
+
+    title: str = "emo-harness report"
+    footer: str = (
+        "Made by emo-harness. A dash means unknown. Every number of this page is in report.json."
+    )
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
 def page_writers(contents: ReportContents) -> dict[str, Writer]:
     """What writes `report.html` and `report.json`; both are made here."""
     made = sections(contents)
@@ -58,11 +76,17 @@ def write_page(contents: ReportContents, folder: Path) -> list[Path]:
     return write_folder(folder, page_writers(contents), "writing the page")
 
 
-def render(made: Sequence[Section], heading: str, names: dict[str, str] | None = None) -> str:
+def render(
+    made: Sequence[Section],
+    heading: str,
+    names: dict[str, str] | None = None,
+    frame: PageFrame | None = None,
+) -> str:
     """The page as HTML that any UTF-8 file can hold.
 
     Args:
         names: long names and what is shown for them; a row's heading has the full one as title.
+        frame: a report's by default.
     """
     names = names or {}
     shortened = shortener(names)
@@ -93,6 +117,7 @@ def render(made: Sequence[Section], heading: str, names: dict[str, str] | None =
     )
     return environment.get_template("page.html.j2").render(
         heading=heading,
+        frame=frame or PageFrame(),
         sections=made,
         signs=SIGNS,
         policy=POLICY.format(script=digest),

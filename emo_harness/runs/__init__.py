@@ -8,6 +8,7 @@ from emo_harness.runs.answers import Answer, read_answers
 from emo_harness.runs.arm_scores import ArmScores, SampleLine, occurrences
 from emo_harness.runs.facts import QuestionSource, RunFacts
 from emo_harness.runs.merge import united_arms
+from emo_harness.runs.prompts import run_prompts
 from emo_harness.runs.record import RECORD_SCHEMA, RunArm
 from emo_harness.runs.results import RunTask, find_tasks
 from emo_harness.runs.run_reader import RunsRead, read_runs, read_scores
@@ -27,5 +28,6 @@ __all__ = [
     "read_answers",
     "read_runs",
     "read_scores",
+    "run_prompts",
     "united_arms",
 ]

@@ -34,6 +34,7 @@ def settings_of(results: Mapping[str, Any], task: str, record: Record) -> dict[s
         "temperature": generation.get("temperature") if isinstance(generation, dict) else None,
         **_mapping(config.get("gen_kwargs"), "gen_kwargs"),
         "backend": config.get("model"),
+        "steer": _steering(config),
         "revision": config.get("model_sha") or config.get("model_revision"),
         "dtype": config.get("model_dtype"),
         "num_fewshot": results.get("n-shot", {}).get(task),
@@ -65,6 +66,18 @@ def _mapping(value: object, name: str) -> dict[str, Any]:
     if all(len(pair) == 2 for pair in pairs):
         return {key.strip(): text for key, text in pairs}
     return {name: value}
+
+
+def _steering(config: Mapping[str, Any]) -> str | None:
+    """What the model's activations were moved by; equal for equal vectors, wherever they lay."""
+    steering = (config.get("emo_hf") or {}).get("steering")
+    if not isinstance(steering, Mapping):
+        return _mapping(config.get("model_args"), "model_args").get("steer")
+    layers = "+".join(map(str, steering.get("layers", ())))
+    return (
+        f"{steering.get('axis')}:{steering.get('dose'):+g}:site={steering.get('site')}:"
+        f"layers={layers}:positions={steering.get('positions')} ({steering.get('id')})"
+    )
 
 
 def _chat_template(results: Mapping[str, Any]) -> str | None:

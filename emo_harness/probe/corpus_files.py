@@ -1,0 +1,127 @@
+"""Files of a probing corpus as they are parsed: JSON in the Emo_LLM formats, YAML in ours."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from emo_harness.errors import UserError
+
+MAX_FILE_BYTES = 10_000_000
+MEND = "mend the file; docs/probing-corpus.md shows the formats"
+
+
+def parsed(path: Path, doing: str) -> Any:
+    """What a JSON or YAML file holds; the suffix says which, else its first character.
+
+    Raises:
+        UserError: not a readable file, too large, not UTF-8, not JSON or YAML, a key twice.
+    """
+    text = text_of(path, doing)
+    suffix = path.suffix.lower()
+    if suffix == ".json" or (
+        suffix not in (".yaml", ".yml") and text.lstrip().startswith(("{", "["))
+    ):
+        return _json(text, doing)
+    return _yaml(text, doing)
+
+
+def text_of(path: Path, doing: str) -> str:
+    """A text file's content, without a byte order mark.
+
+    Raises:
+        UserError: not a readable file, too large, not UTF-8.
+    """
+    try:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise UserError(doing, found=found, expected="a file", fix="check the path")
+        size, content = path.stat().st_size, path.open("rb").read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UserError(
+            doing,
+            found=str(error.strerror),
+            expected="a readable file",
+            fix="check its path and rights",
+        ) from error
+    if size > MAX_FILE_BYTES:
+        raise UserError(
+            doing,
+            found=f"a file of {size:,} bytes",
+            expected=f"at most {MAX_FILE_BYTES:,} bytes",
+            fix="check that it is the file you meant",
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            doing,
+            found=f"bytes that are not UTF-8 at position {error.start}",
+            expected="a UTF-8 text file",
+            fix="save the file as UTF-8",
+        ) from error
+
+
+def file_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def text_mistake(text: str) -> str | None:
+    """Why a text cannot stand in a prompt, or None."""
+    if not text.strip():
+        return "an empty text"
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
+        return "a control character or half of a surrogate pair"
+    return None
+
+
+class _KeyTwiceError(ValueError):
+    pass
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _KeyTwiceError(key)
+        found[key] = value
+    return found
+
+
+def _json(text: str, doing: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except _KeyTwiceError as error:
+        raise UserError(
+            doing, found=f"the key {str(error)!r} twice", expected="every key once", fix=MEND
+        ) from error
+    except json.JSONDecodeError as error:
+        raise UserError(
+            doing,
+            found=f"broken JSON in line {error.lineno}, column {error.colno}: {error.msg}",
+            expected="a JSON file",
+            fix=MEND,
+        ) from error
+    except (RecursionError, ValueError) as error:
+        raise UserError(
+            doing, found="JSON that cannot be parsed", expected="a JSON file", fix=MEND
+        ) from error
+
+
+def _yaml(text: str, doing: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise UserError(
+            doing,
+            found=f"broken YAML{where}: {getattr(error, 'problem', None) or 'cannot be parsed'}",
+            expected="a YAML or JSON file",
+            fix=MEND,
+        ) from error

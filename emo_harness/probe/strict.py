@@ -1,0 +1,222 @@
+"""The strict protocol: probes on words and templates that they have not seen, beside controls.
+
+For each seed words and templates are held out by groups (`splits`), everything that is fitted is
+fitted on the rest, and every answer is counted (`tally`) until all seeds are in; intervals are then
+clustered by word and by template (`clustered`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_harness.probe.centring import neutral_means
+from emo_harness.probe.controls import EMBEDDING, LAYER_0, probe_controls
+from emo_harness.probe.layer_probes import LayerFindings, probe_layer
+from emo_harness.probe.pooled_probes import PooledFindings, probe_pooled
+from emo_harness.probe.rounds import Round, draw_round, template_counts
+from emo_harness.probe.splits import PARTS
+from emo_harness.probe.tally import Tally
+from emo_harness.probe.targets import Targets, read_targets
+from emo_harness.probe.vectors import Vectors, read_vectors
+from emo_harness.probe.verdicts import as_layer_0, verdict
+
+if TYPE_CHECKING:
+    from emo_harness.activations.store import Activations
+
+Floats = NDArray[np.float32]
+SEEDS = 10
+# At these sites the last token of a prompt has not yet looked at any other in layer 0.
+BEFORE_ATTENTION = ("value", "key", "resid_pre")
+Told = Callable[[str, float], object]
+# Steps that conjugate gradients are expected to take per subset; only progress depends on it.
+_EXPECTED_STEPS = 20
+
+
+@dataclass(eq=False)
+class Strict:
+    """What the strict protocol found on one dimension and site.
+
+    Attributes:
+        results: rows of results.
+        verdicts: see `verdicts`.
+        remarks: what a reader must know.
+        targets, vectors, rounds, pooled: what further questions (robustness) start from.
+        tallies: all answers that were kept.
+    """
+
+    targets: Targets
+    vectors: Vectors
+    rounds: list[Round]
+    pooled: PooledFindings
+    layers: list[LayerFindings]
+    tallies: list[Tally]
+    results: list[dict[str, Any]] = field(default_factory=list)
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def evaluate_strict(
+    store: Activations,
+    dimension: str,
+    *,
+    site: str = "value",
+    seeds: int = SEEDS,
+    group: tuple[str, str] = ("lemma", "shape"),
+    layers: Sequence[int] | None = None,
+    tell: Told = lambda what, share: None,
+) -> Strict:
+    """Evaluate one dimension at one site.
+
+    Args:
+        seeds: how many divisions, drawn with the seeds 0, 1, ...
+        group: rules for words and templates that are held out together, see `splits`.
+        layers: of the model; all captured by default.
+        tell: called with what is being done and its share of the work that was just done.
+
+    Raises:
+        UserError: see `read_targets`, `split_rows` and `read_vectors`.
+    """
+    targets = read_targets(store, dimension)
+    rounds = [draw_round(targets, seed, group) for seed in range(seeds)]
+    tell(f"{dimension}: reading {site}", 0.0)
+    vectors = read_vectors(
+        store, site, np.concatenate([targets.rows, targets.neutral_rows]), layers
+    )
+    work = expected_work(vectors, targets, seeds)
+    found_layers, tallies = _layers(vectors, targets, rounds, dimension, tell, work["layers"])
+    doing = f"{dimension}: all layers"
+    tell(doing, 0.0)
+    a_step = work["steps"] / (_EXPECTED_STEPS * len(targets.subsets))
+    pooled = probe_pooled(vectors, targets, rounds, found_layers, lambda: tell(doing, a_step))
+    tell(f"{dimension}: controls", work["gram"])
+    controls = probe_controls(targets, rounds, store.span_embeddings())
+    found = Strict(targets, vectors, rounds, pooled, found_layers, [*tallies, *pooled.tallies])
+    first = _layer_0(found, site)
+    found.tallies += controls
+    features = pooled.features
+    for tally in [*controls, *first]:
+        found.results += _beside(tally, dimension, site, features)
+    for tally in [*pooled.tallies, *(one for layer in found_layers for one in layer.tallies)]:
+        found.results += tally.results(dimension, site)
+    found.verdicts = _verdicts(dimension, found, controls, first)
+    _remark(found, store)
+    return found
+
+
+def expected_work(vectors: Vectors, targets: Targets, seeds: int) -> dict[str, float]:
+    """Shares of the floating-point operations: single layers, one full Gram, steps of solutions.
+
+    With n rows, L layers of d numbers and s seeds: 0.65 s n L d^2 for the layers' training Grams;
+    n (L d)^2 for the full one and (L d)^3 / 3 for each factor; 4 n L d per step and column, with 8
+    columns per seed on all rows and 4 more on either half.
+    """
+    n, width = float(len(targets)), float(vectors.scaled.shape[1])
+    subsets = len(targets.subsets)
+    layers = 1.3 * seeds * n * width * vectors.dim
+    gram = n * width**2 + 2 * subsets * width**3 / 3
+    columns = (8 if subsets == 1 else 12) * seeds
+    steps = _EXPECTED_STEPS * 4 * n * width * columns
+    total = layers + gram + steps
+    return {"layers": layers / total, "gram": gram / total, "steps": steps / total}
+
+
+def _layers(
+    vectors: Vectors,
+    targets: Targets,
+    rounds: Sequence[Round],
+    dimension: str,
+    tell: Told,
+    share: float,
+) -> tuple[list[LayerFindings], list[Tally]]:
+    counts = template_counts(rounds, targets)
+    n, found, tallies = len(targets), [], []
+    for place, layer in enumerate(vectors.layers):
+        tell(f"{dimension}: layer {layer}", share / len(vectors.layers))
+        columns = vectors.layer(place)
+        neutral = neutral_means(
+            vectors.scaled[n:, columns], targets.neutral_template, len(targets.negates)
+        )
+        values = np.ascontiguousarray(vectors.scaled[:n, columns])
+        one = probe_layer(
+            values, neutral, vectors.scale[columns], layer, vectors.n_heads, targets, rounds, counts
+        )
+        found.append(one)
+        tallies += one.tallies
+    return found, tallies
+
+
+def _layer_0(found: Strict, site: str) -> list[Tally]:
+    """The probes of layer 0 as controls, where that layer was captured."""
+    if 0 not in found.vectors.layers:
+        found.remarks.append(
+            "control layer 0 is missing: it was not captured (emo probe capture --layers)"
+        )
+        return []
+    if site not in BEFORE_ATTENTION:
+        found.remarks.append(
+            f"control layer 0 at {site} has seen the other tokens; at value, key and resid_pre it "
+            "sees the last token and its position alone"
+        )
+    own = found.layers[found.vectors.layers.index(0)]
+    return [
+        as_layer_0(tally, LAYER_0)
+        for tally in own.tallies
+        if tally.keys[0].kind == "probe" and tally.keys[0].head is None
+    ]
+
+
+def _beside(
+    tally: Tally, dimension: str, site: str, features: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Rows of controls: those that see no activations stand beside each form of the features."""
+    rows = []
+    for row in tally.results(dimension, site):
+        if row["kind"] != "control" or row["method"] != LAYER_0 and row["features"]:
+            continue
+        rows += [row] if row["features"] else [{**row, "features": one} for one in features]
+    return rows
+
+
+def _verdicts(
+    dimension: str, found: Strict, controls: Sequence[Tally], first: Sequence[Tally]
+) -> list[dict[str, Any]]:
+    verdicts = []
+    for tally in found.pooled.tallies:
+        rivals = [*controls, *first, tally]
+        for key in tally.keys:
+            if key.kind == "probe":
+                verdicts += [verdict(dimension, tally, key, part, rivals) for part in PARTS]
+    by_layer = [layer.tallies[0] for layer in found.layers]
+    for key in by_layer[0].keys:
+        if key.kind != "probe":
+            continue
+        own = [(t, replace(key, layer=t.keys[0].layer)) for t in by_layer]
+        best, its = max(own, key=lambda pair: float(pair[0].right(pair[1], "E4").sum()))
+        rivals = [*controls, *(t for t in first if its.layer != 0), best]
+        verdicts.append(
+            verdict(dimension, best, its, "E4", rivals, f" (the best of {len(own)} layers)")
+        )
+    return [one for one in verdicts if one is not None]
+
+
+def _remark(found: Strict, store: Activations) -> None:
+    names = {key.method for tally in found.tallies for key in tally.keys}
+    if EMBEDDING not in names:
+        found.remarks.append(
+            "control static embedding is missing: the store has no embeddings of the adjectives"
+        )
+    if "centred-neutral" not in found.pooled.features:
+        found.remarks.append(
+            "centred-neutral is missing: the corpus has no neutral words in every template"
+        )
+    for tally in found.pooled.tallies:
+        if tally.converged is not None and not all(tally.converged):
+            found.remarks.append(
+                f"{sum(not c for c in tally.converged)} pooled fits did not converge "
+                f"({tally.keys[0].subset} prompts)"
+            )
