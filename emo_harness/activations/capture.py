@@ -133,7 +133,8 @@ def capture(
     if missing:
         reader = asked.reader(loaded, rows, batch_tokens, packed)
         work.engine, work.why_padded = reader.engine, reader.why_padded
-        with _bar(plan, own, missing, progress) as bar:
+        n_rows = [sum(map(plan.n_rows, some)) for some in (own, known)]
+        with _bar(*n_rows, progress) as bar:
             for n_made, shard in enumerate(missing):
                 begun = time.perf_counter()
                 sweep(folder, plan, shard)
@@ -176,7 +177,7 @@ def vectors(
     rows = prompt_rows(loaded, prompts, position)
     reader = asked.reader(loaded, rows, batch_tokens, packed)
     try:
-        with tqdm(total=len(rows), desc="capturing", unit="row", disable=None if progress else True) as bar:
+        with _bar(len(rows), 0, progress) as bar:
             read = reader.read(*rows.part(slice(None)), "float32", bar.update)
     except NotFiniteError as error:
         _refuse_not_finite(error, rows, 0, asked, "float32")
@@ -203,11 +204,10 @@ def _plan(
     )
 
 
-def _bar(plan: Plan, own: Sequence[int], missing: Sequence[int], progress: bool) -> Any:
-    total = sum(map(plan.n_rows, own))
-    done = total - sum(map(plan.n_rows, missing))
-    # The ETA counts what is computed now alone.
-    return tqdm(total=total, initial=done, desc="capturing", unit="row", disable=None if progress else True)
+def _bar(n_rows: int, n_done: int, progress: bool) -> Any:
+    """Rows to go, shown where there is a terminal."""
+    shows = None if progress else True
+    return tqdm(total=n_rows, initial=n_done, desc="capturing", unit="row", disable=shows)
 
 
 def _finish(

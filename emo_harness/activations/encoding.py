@@ -184,10 +184,10 @@ def _by_prefixes(
     ends = set(getattr(tokenizer, "all_special_ids", ()))
     alike: list[int | None] = []
     for part in (text[:first], text[:first].rstrip(" "), text[:last]):
-        ids = next(_encoded(tokenizer, [part], False))[0]
-        while ids and ids[-1] in ends:
+        ids = np.array(next(_encoded(tokenizer, [part], False))[0], np.int32)
+        n = shared_length(ids, tokens)
+        while n < len(ids) and int(ids[-1]) in ends:
             ids = ids[:-1]
-        n = shared_length(np.array(ids, np.int32), tokens)
         # Where the last token is another one, it joins what follows.
         alike.append(n if n == len(ids) else None)
     start = alike[0] if alike[0] is not None else alike[1]

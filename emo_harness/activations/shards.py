@@ -37,7 +37,7 @@ def write_shard(
     from safetensors.torch import save
 
     tensors = {site: values.contiguous() for site, values in rows.items()}
-    unsigned = save(tensors, {"plan": plan.sha256, "sha256": _NO_HASH})
+    unsigned = save(tensors, _signed(plan, shard, _NO_HASH))
     start = 8 + int.from_bytes(unsigned[:8], "little")
     after_header = memoryview(unsigned)[start:]
     own = hashlib.sha256(after_header).hexdigest()
@@ -79,7 +79,7 @@ def whole_shard(folder: Path, plan: Plan, shard: int) -> Shard | None:
                 digest.update(block)
     except (OSError, ValueError, AttributeError):
         return None
-    if facts != {"plan": plan.sha256, "sha256": digest.hexdigest()}:
+    if facts != _signed(plan, shard, digest.hexdigest()):
         return None
     return Shard(
         file=path.name,
@@ -93,6 +93,11 @@ def sweep(folder: Path, plan: Plan, shard: int) -> None:
     """Remove what a killed process left of a shard beside it."""
     for partial in folder.glob(f".{plan.file(shard)}-*"):
         partial.unlink(missing_ok=True)
+
+
+def _signed(plan: Plan, shard: int, sha256: str) -> dict[str, str]:
+    """What a shard's header says of it; one entry, since several come in any order."""
+    return {"capture": f"plan {plan.sha256}, shard {shard}, content {sha256}"}
 
 
 def not_written(folder: Path, name: str, remains: str, error: OSError) -> UserError:

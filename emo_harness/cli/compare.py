@@ -18,7 +18,8 @@ READING = (
     "Gain: family mean (or stimulus) minus control within a run, percentage points. Difference: "
     "gain of the first minus gain of the second, paired by question, with its 95% interval. A "
     "difference is shown where the interval leaves zero out and, for families, p is at most 0.05 "
-    "after Holm's correction."
+    "after Holm's correction. Accuracies are in per cent; runs that differ in their steering show "
+    "them for every arm, paired by question."
 )
 
 

@@ -1,11 +1,97 @@
-"""`emo probe fit`."""
+"""`emo probe fit`: axes on all rows of a store."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
 NAME = "fit"
-EXAMPLE = "Example: emo probe fit --help"
+EXAMPLE = (
+    "Example: emo probe fit store/ --evaluation evaluation/ --out axes.safetensors; then "
+    "emo steer --help, emo probe apply --help"
+)
 
 
-def command() -> None:
-    """To be written."""
-    raise NotImplementedError
+def command(
+    store: Path = typer.Argument(..., help="Activations that `emo probe capture` wrote."),
+    out: Path = typer.Option(Path("axes.safetensors"), "--out", help="The file of axes."),
+    dimension: list[str] = typer.Option(
+        [], "--dimension", help="valence, arousal, ...; may be repeated. All by default."
+    ),
+    site: str = typer.Option("value", "--site", help="Where activations were read."),
+    layers: str = typer.Option("", "--layers", help="Layers, e.g. 0,4,8 or 0-11. All by default."),
+    method: str = typer.Option(
+        "mean-difference", "--method", help="mean-difference, ridge, lda or logistic."
+    ),
+    features: str = typer.Option(
+        "centred", "--features", help="centred: template offsets are taken out first; or raw."
+    ),
+    evaluation: Path | None = typer.Option(
+        None, "--evaluation", help="Folder of `emo probe evaluate`, to go into the axes' facts."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print what was fitted as JSON."),
+) -> None:
+    """Fit an axis per dimension, in raw units: as long as its classes' means lie apart.
+
+    All dimensions of the corpus go into one file. Every layer is fitted by itself.
+    """
+    from tqdm import tqdm
+
+    from emo_harness.activations.store import open_activations
+    from emo_harness.axes import save_axes
+    from emo_harness.cli.probe_evaluate import parse_layers
+    from emo_harness.probe.fitting import evaluation_facts, fit_axis
+    from emo_harness.probe.targets import dimensions_of
+
+    opened = open_activations(store)
+    chosen = parse_layers(layers)
+    names = dimensions_of(opened, dimension or None)
+    known: dict[str, dict[str, Any] | None] = {
+        name: evaluation_facts(evaluation, opened, name, site, method, features)
+        if evaluation is not None
+        else None
+        for name in names
+    }
+    n_layers = len(opened.manifest.layers if chosen is None else chosen)
+    axes = []
+    with tqdm(total=len(names) * n_layers, unit="layer") as bar:
+        for name in names:
+            bar.set_description(name)
+            axes.append(
+                fit_axis(
+                    opened,
+                    name,
+                    site=site,
+                    layers=chosen,
+                    method=method,
+                    features=features,
+                    evaluation=known[name],
+                    tell=lambda layer: bar.update(),
+                )
+            )
+    save_axes(out, axes)
+    told = [
+        {
+            "axis": axis.name,
+            "site": axis.site,
+            "layers": list(axis.layers),
+            "distances": [float(one) for one in axis.distances],
+            "method": method,
+            "features": features,
+            "n_prompts": axis.facts["n_prompts"],
+        }
+        for axis in axes
+    ]
+    if as_json:
+        typer.echo(json.dumps({"file": str(out), "axes": told}))
+        return
+    for one in told:
+        lengths = " ".join(f"{length:.3g}" for length in one["distances"])
+        typer.echo(
+            f"{one['axis']} at {one['site']}: class means lie apart by layer: {lengths} "
+            f"({one['n_prompts']:,} prompts)"
+        )
+    typer.echo(f"wrote {out}")

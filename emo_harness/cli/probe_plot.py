@@ -194,7 +194,7 @@ def _trajectory(
                 "axis": axis.name,
                 "site": axis.site,
                 "layers": list(axis.layers),
-                "model": loaded.facts.name,
+                "model": Path(name).name if Path(name).is_dir() else name,
                 "sampled": sampled,
                 "n_prompts": len(table),
                 "steps": [known(asdict(step)) for step in found],

@@ -208,7 +208,8 @@ def _told(
     from emo_harness.command_line import command_line
     from emo_harness.model_identity import content_id
 
-    steered = {key: value for key, value in steering.as_json().items() if key not in ("dose", "id")}
+    of_one_dose = ("dose", "text", "id")
+    steered = {key: one for key, one in steering.as_json().items() if key not in of_one_dose}
     decode = loaded.tokenizer.decode
     return {
         "command": command_line(),

@@ -15,3 +15,13 @@ def model_path() -> Path:
 def truth_path() -> Path:
     """The demo model's measured answers, a parquet table; `emo_harness.demo.truth` reads it."""
     return _FOLDER / "truth" / "calibration.parquet"
+
+
+def feelings_path() -> Path:
+    """The model with a planted feeling: a Hugging Face folder for `emo probe` and `emo steer`."""
+    return _FOLDER / "weights" / "emo-feelings-lm"
+
+
+def feelings_truth_path() -> Path:
+    """That model's measured figures, a JSON file; `emo_harness.demo.feelings_truth` reads it."""
+    return _FOLDER / "truth" / "feelings.json"

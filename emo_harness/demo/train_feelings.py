@@ -35,7 +35,7 @@ DEFAULT_SEED = 1
 DEFAULT_STEPS = 1200
 SENTENCES_PER_STEP = 96
 PARTS_PER_STEP = 2
-VOCABULARY_SIZE = 1536
+VOCABULARY_SIZE = 2048
 CONTEXT_TOKENS = 512
 PEAK_LEARNING_RATE = 4e-3
 OTHER_TOKENS_WEIGHT = 0.1
@@ -122,7 +122,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=96,
-        intermediate_size=224,
+        intermediate_size=208,
         num_hidden_layers=5,
         num_attention_heads=4,
         num_key_value_heads=4,

@@ -93,13 +93,23 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+class _OnceLoader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        _once([(key, None) for key in keys])
+        return super().construct_mapping(node, deep)
+
+
+def _twice(error: _KeyTwiceError, doing: str) -> UserError:
+    found = f"the key {str(error)!r} twice"
+    return UserError(doing, found=found, expected="every key once", fix=MEND)
+
+
 def _json(text: str, doing: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_once)
     except _KeyTwiceError as error:
-        raise UserError(
-            doing, found=f"the key {str(error)!r} twice", expected="every key once", fix=MEND
-        ) from error
+        raise _twice(error, doing) from error
     except json.JSONDecodeError as error:
         raise UserError(
             doing,
@@ -115,7 +125,9 @@ def _json(text: str, doing: str) -> Any:
 
 def _yaml(text: str, doing: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _OnceLoader)  # noqa: S506 - a SafeLoader with one check more
+    except _KeyTwiceError as error:
+        raise _twice(error, doing) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,9 +16,11 @@ from emo_harness.whole_file import Writer, text_writer, write_folder
 if TYPE_CHECKING:
     from emo_harness.activations.store import Activations
     from emo_harness.probe.emo_llm import SeedAnswers
+    from emo_harness.probe.evaluation import Evaluation
 
 WEIGHTS = "weights.safetensors"
 _METHODS = {"logistic": ("lr", "LINEAR"), "knn": ("knn", "KNN")}
+_MEANING = {"E1": "unseen adjectives", "E2": "unseen templates", "E3": "unseen pairs"}
 _DOING = "writing the results of the protocol emo-llm"
 
 
@@ -66,6 +69,35 @@ def results_text(reports: Mapping[tuple[str, str], str]) -> str:
     for (method, part), text in reports.items():
         lines += [f"=== {part} {_METHODS[method][1]} CLASSIFIER EVAL ===", text]
     return "\n".join(lines) + "\n"
+
+
+def comparison(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[tuple[list[str], bool]]]:
+    """A table with the published figures beside ours: its headings, and cells with bold or not."""
+    from emo_harness.probe.emo_llm import METHODS, PUBLISHED, row_of
+
+    columns = [""]
+    for part in PARTS:
+        columns += [f"{part} {_MEANING[part]}", "published"]
+    rows = []
+    for evaluation in evaluations:
+        (dimension,) = evaluation.dimensions
+        for method in METHODS:
+            found = {part: row_of(evaluation, method, part) for part in PARTS}
+            figures = PUBLISHED.get(dimension, {}).get(method, ("", "", ""))
+            cells = [f"{dimension}, {method}"]
+            for (_, row), figure in zip(found.items(), figures, strict=True):
+                cells += [_cell(row), f"{figure:.2f}" if figure else ""]
+            if any(found.values()):
+                rows.append((cells, method == METHODS[0]))
+    return columns, rows
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    """Mean and standard deviation over seeds."""
+    if row is None or math.isnan(row["accuracy"]):
+        return "unknown"
+    deviation = row["sd_over_seeds"]
+    return f"{row['accuracy']:.2f}" + ("" if math.isnan(deviation) else f" ± {deviation:.2f}")
 
 
 def _weights_writer(

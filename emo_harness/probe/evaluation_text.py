@@ -133,3 +133,25 @@ def _share(value: float | None) -> str:
 
 def _sortable(value: float | None) -> float:
     return -1.0 if value is None or math.isnan(value) else value
+
+
+def conclusions(evaluation: Evaluation) -> list[str]:
+    """Verdicts on unseen words in unseen templates (E4), and how dimensions relate."""
+    lines = [
+        one["text"]
+        for one in evaluation.verdicts
+        if one["split"] == "E4" and one["subset"] == "all"
+    ]
+    for row in evaluation.results:
+        if row["split"].startswith("from ") and row["method"] == "mean-difference":
+            lines.append(
+                f"{row['dimension']} read by the axis of {row['of']}: {_cell(row)} (chance .50)"
+            )
+    for pair, found in evaluation.robustness.items():
+        for one in found.get("angles", []):
+            if one["layer"] is None:
+                lines.append(
+                    f"angle between {pair}, all layers: {one['angle_degrees']:.0f} degrees, cosine "
+                    f"{one['cosine']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]"
+                )
+    return lines

@@ -34,7 +34,7 @@ from emo_harness.probe.plane import (
 )
 from emo_harness.probe.value_space import value_space
 from emo_harness.probe.word_likeness import word_likeness
-from emo_harness.probe.word_means import WordMeans, word_means
+from emo_harness.probe.word_means import WordMeans, shown_name, word_means
 
 SCHEMA = 1
 PLANE = ("valence", "arousal")
@@ -174,14 +174,14 @@ def with_others(
     numbers: Row,
     evaluations: Sequence[Row] = (),
     verdicts: Sequence[Any] = (),
-    trajectory: Row | None = None,
+    trajectory: Sequence[Row] | None = None,
 ) -> Row:
     """The numbers with what was made elsewhere: curves, verdicts, a trajectory."""
     return {
         **numbers,
         "evaluations": list(evaluations),
         "verdicts": list(verdicts),
-        "trajectory": trajectory,
+        "trajectory": None if trajectory is None else list(trajectory),
     }
 
 
@@ -263,8 +263,8 @@ def _norms_of(means: WordMeans, norms: Mapping[str, Norms]) -> Floats:
 def _store_facts(store: Activations, means: WordMeans) -> Row:
     manifest = store.manifest
     return {
-        "path": str(store.folder),
-        "model": manifest.model.name,
+        "folder": store.folder.name,
+        "model": shown_name(store),
         "identity": manifest.model.identity,
         "site": means.site,
         "layers": list(means.layers),

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 _ROWS = 4096
+# Of a scaled feature: less is what rounding leaves of a feature that is constant, within templates
+# for example at the last token in layer 0.
+CONSTANT = 1e-5
 
 
 def gram(rows: Floats) -> Doubles:
@@ -96,7 +99,7 @@ def moments(sums: TemplateSums, total: Doubles, centres: Floats | None = None) -
     y_means = sums.y.sum(axis=1) / n
     scatter = scatter - n * (np.outer(mean, mean) if total.ndim == 2 else mean**2)
     variances = (np.diagonal(scatter) if total.ndim == 2 else scatter) / n
-    varies = variances > 1e-9
+    varies = variances > CONSTANT
     n_high = n * (1 + y_means)[:, None] / 2
     return Moments(
         n,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ NEEDED = (
     "low",
     "high",
 )
+VERDICT = ("dimension", "features", "method", "split", "subset", "text")
 Row = dict[str, Any]
 
 
@@ -55,17 +55,26 @@ def read_results(folder: Path) -> pd.DataFrame:
     return found
 
 
-def read_verdicts(folder: Path) -> list[Any]:
-    """What an evaluation concluded, [] where it did not."""
+def read_verdicts(folder: Path) -> list[Row]:
+    """What an evaluation concluded: `text`, and of which probe; [] where it concluded nothing.
+
+    Raises:
+        UserError: its facts are no JSON.
+    """
     path = folder / FACTS
     if not path.is_file():
         return []
     try:
-        return list(json.loads(path.read_text("utf-8")).get("verdicts") or [])
+        told = json.loads(path.read_text("utf-8")).get("verdicts") or []
     except ValueError as error:
         raise UserError(
             f"reading {path}", found=f"{error}", expected="JSON", fix="evaluate again"
         ) from error
+    return [
+        {name: str(one[name]) for name in VERDICT}
+        for one in told
+        if isinstance(one, dict) and set(VERDICT) <= set(one)
+    ]
 
 
 def layer_curves(results: pd.DataFrame) -> list[Row]:
@@ -110,6 +119,10 @@ def _entry(own: pd.DataFrame) -> Row | None:
     }
     strictest = max(_splits(probes), default="E4")
     controls = own[(own["kind"] == "control") & (own["split"] == strictest)]
+    if "of" in controls:
+        # A control that repeats a method is that of the method shown.
+        other = controls["of"].fillna("").isin(set(probes["method"]) - {method})
+        controls = controls[~other & controls["head"].isna()]
     return {
         "method": method,
         "strictest": strictest,
@@ -180,8 +193,3 @@ def _most(rows: pd.DataFrame, name: str) -> int | None:
 def _number(value: Any) -> float | None:
     number = float("nan") if value is pd.NA else float(value)
     return round(number, 5) if np.isfinite(number) else None
-
-
-def strictest_split(entries: Sequence[Row]) -> str:
-    """E4 where any evaluation has it, else the last split there is."""
-    return max((entry["strictest"] for entry in entries), default="E4")

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_harness.probe.gram import CONSTANT
+
 Floats = NDArray[np.float32]
 MOST_TOGETHER = 12_000
 _ROWS = 4096
@@ -76,7 +78,7 @@ class FullGram:
                 -1.0, mean[:, None].astype(np.float32), 1.0, matrix, lower=1, overwrite_c=1
             )
             diagonal = np.maximum(np.diagonal(matrix), 0)
-            variances = np.where(diagonal > 1e-9, diagonal, 1)
+            variances = np.where(diagonal > CONSTANT, diagonal, 1)
             # A sliver above the penalty keeps rounding in float32 from making it indefinite.
             matrix[np.diag_indices_from(matrix)] = diagonal + (penalty + 1e-4) * variances
             factors.append(

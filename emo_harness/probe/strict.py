@@ -8,7 +8,7 @@ clustered by word and by template (`clustered`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +19,10 @@ from emo_harness.probe.controls import EMBEDDING, LAYER_0, probe_controls
 from emo_harness.probe.layer_probes import LayerFindings, probe_layer
 from emo_harness.probe.pooled_probes import PooledFindings, probe_pooled
 from emo_harness.probe.rounds import Round, draw_round, template_counts
-from emo_harness.probe.splits import PARTS
 from emo_harness.probe.tally import Tally
 from emo_harness.probe.targets import Targets, read_targets
 from emo_harness.probe.vectors import Vectors, read_vectors
-from emo_harness.probe.verdicts import as_layer_0, verdict
+from emo_harness.probe.verdicts import as_layer_0, best_layer_verdicts, pooled_verdicts
 
 if TYPE_CHECKING:
     from emo_harness.activations.store import Activations
@@ -45,7 +44,8 @@ class Strict:
         results: rows of results.
         verdicts: see `verdicts`.
         remarks: what a reader must know.
-        targets, vectors, rounds, pooled: what further questions (robustness) start from.
+        rivals: the controls that pooled probes are compared with.
+        targets, vectors, rounds, pooled, layers: what further questions start from.
         tallies: all answers that were kept.
     """
 
@@ -58,6 +58,7 @@ class Strict:
     results: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    rivals: list[Tally] = field(default_factory=list)
 
 
 def evaluate_strict(
@@ -103,7 +104,11 @@ def evaluate_strict(
         found.results += _beside(tally, dimension, site, features)
     for tally in [*pooled.tallies, *(one for layer in found_layers for one in layer.tallies)]:
         found.results += tally.results(dimension, site)
-    found.verdicts = _verdicts(dimension, found, controls, first)
+    found.rivals = [*controls, *first]
+    for tally in pooled.tallies:
+        found.verdicts += pooled_verdicts(dimension, tally, found.rivals)
+    by_layer = [layer.tallies[0] for layer in found_layers]
+    found.verdicts += best_layer_verdicts(dimension, by_layer, controls, first)
     _remark(found, store)
     return found
 
@@ -180,28 +185,6 @@ def _beside(
             continue
         rows += [row] if row["features"] else [{**row, "features": one} for one in features]
     return rows
-
-
-def _verdicts(
-    dimension: str, found: Strict, controls: Sequence[Tally], first: Sequence[Tally]
-) -> list[dict[str, Any]]:
-    verdicts = []
-    for tally in found.pooled.tallies:
-        rivals = [*controls, *first, tally]
-        for key in tally.keys:
-            if key.kind == "probe":
-                verdicts += [verdict(dimension, tally, key, part, rivals) for part in PARTS]
-    by_layer = [layer.tallies[0] for layer in found.layers]
-    for key in by_layer[0].keys:
-        if key.kind != "probe":
-            continue
-        own = [(t, replace(key, layer=t.keys[0].layer)) for t in by_layer]
-        best, its = max(own, key=lambda pair: float(pair[0].right(pair[1], "E4").sum()))
-        rivals = [*controls, *(t for t in first if its.layer != 0), best]
-        verdicts.append(
-            verdict(dimension, best, its, "E4", rivals, f" (the best of {len(own)} layers)")
-        )
-    return [one for one in verdicts if one is not None]
 
 
 def _remark(found: Strict, store: Activations) -> None:

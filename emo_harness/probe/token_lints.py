@@ -47,8 +47,15 @@ def token_counts(corpus: Corpus, count: CountTokens) -> list[TokenCounts]:
             [tokens[text] for text, of in poles.items() if of.get(name) == pole]
             for pole in (1, -1, 0)
         )
-        spread = (dict(sorted(Counter(part).items())) for part in (high, low, neutral))
-        counts.append(TokenCounts(name, *spread, auc=auc(high, low)))
+        counts.append(
+            TokenCounts(
+                name,
+                high=_spread(high),
+                low=_spread(low),
+                neutral=_spread(neutral),
+                auc=auc(high, low),
+            )
+        )
     return counts
 
 
@@ -70,6 +77,10 @@ def auc(high: Sequence[int], low: Sequence[int]) -> float:
         return float("nan")
     difference = np.sign(_column(high) - _column(low).T)
     return float(difference.mean() / 2 + 0.5)
+
+
+def _spread(tokens: Sequence[int]) -> dict[int, int]:
+    return dict(sorted(Counter(tokens).items()))
 
 
 def _column(numbers: ArrayLike) -> np.ndarray:

@@ -29,6 +29,8 @@ Floats = NDArray[np.float64]
 NAN = float("nan")
 LEVEL = 0.95
 MOST_AT_ONCE = 64
+WORDS_PER_CLASS = 4
+CLASSES = {"high": (1,), "low": (-1,), "neutral": (0,), "high - low": (1, -1)}
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ def class_trajectories(
 ) -> list[Step]:
     """Mean score by class and step, and the difference of high and low.
 
+    Templates differ far more than classes do, so scores are taken within templates: minus the
+    middle of the template's high and low mean at that step. High and low are then mirror images,
+    and neutral prompts show on which side they are.
+
     The interval takes words and templates as two random factors: V = V_word + V_template - V_both
     (Cameron, Gelbach and Miller 2011, J. Bus. Econ. Stat. 29, eq. 2.10), never less than the
     larger of the first two, with Student's t of the fewer clusters minus 1 degrees of freedom.
@@ -71,26 +77,24 @@ def class_trajectories(
     """
     words, templates = (np.unique(v, return_inverse=True)[1] for v in (word, template))
     found = []
-    for name, sign in (("high", 1), ("low", -1), ("neutral", 0)):
-        if not (target == sign).any():
-            continue
-        for step in range(scores.shape[1]):
-            kept = np.flatnonzero((target == sign) & np.isfinite(scores[:, step]))
-            weights = np.full(len(kept), 1 / max(len(kept), 1))
-            found.append(
-                _step(name, step, scores[kept, step], weights, words[kept], templates[kept])
-            )
     for step in range(scores.shape[1]):
-        kept = np.flatnonzero((np.abs(target) == 1) & np.isfinite(scores[:, step]))
-        signs = target[kept]
-        counts = {sign: max(int((signs == sign).sum()), 1) for sign in (1, -1)}
-        if not ((signs == 1).any() and (signs == -1).any()):
-            continue
-        weights = np.where(signs == 1, 1 / counts[1], -1 / counts[-1])
-        found.append(
-            _step("high - low", step, scores[kept, step], weights, words[kept], templates[kept])
-        )
-    return found
+        middle = _middles(scores[:, step], target, templates)
+        within = scores[:, step] - middle[templates]
+        for name, signs in CLASSES.items():
+            kept = np.flatnonzero(np.isin(target, signs) & np.isfinite(within))
+            if not np.isin(target, signs).any():
+                continue
+            weights = np.zeros(len(kept))
+            for sign in signs:
+                own = target[kept] == sign
+                share = 1 / max(int(own.sum()), 1)
+                weights[own] = -share if len(signs) == 2 and sign < 0 else share
+            both = all((target[kept] == sign).any() for sign in signs)
+            rows = kept if both else kept[:0]
+            weights = weights if both else weights[:0]
+            found.append(_step(name, step, within[rows], weights, words[rows], templates[rows]))
+    order = {name: i for i, name in enumerate(CLASSES)}
+    return sorted(found, key=lambda s: (order[s.target], s.step))
 
 
 def trajectories(
@@ -147,7 +151,7 @@ def trajectories(
 def prompts_to_follow(
     store: Activations, dimension: str, most: int, rng: np.random.Generator
 ) -> tuple[pd.DataFrame, Floats]:
-    """Prompts of a store, drawn evenly from high, low and neutral targets of a dimension.
+    """Prompts of a store: in templates drawn at random, a few words of each class.
 
     Returns:
         A table with `text`, `word`, `template`, and (n,) targets: the pole, turned round where the
@@ -170,16 +174,43 @@ def prompts_to_follow(
     order = np.argsort(index["prompt"].to_numpy(), kind="stable")
     # Words that both lists name are the same prompt twice.
     order = order[~index["text"].iloc[order].duplicated().to_numpy()] if "text" in index else order
-    classes = [order[target[order] == sign] for sign in (1, -1, 0)]
-    n_classes = sum(len(rows) > 0 for rows in classes)
-    each = max(most // max(n_classes, 1), 1)
-    chosen = np.sort(np.concatenate([rng.permutation(rows)[:each] for rows in classes]))
+    by_template: dict[Any, list[NDArray[np.int64]]] = {}
+    for number in rng.permutation(np.unique(index["template"])):
+        own = order[index["template"].to_numpy()[order] == number]
+        classes = [rng.permutation(own[target[own] == sign]) for sign in (1, -1, 0)]
+        if len(classes[0]) and len(classes[1]):
+            by_template[number] = [rows[:WORDS_PER_CLASS] for rows in classes]
+    drawn: list[NDArray[np.int64]] = []
+    for classes in by_template.values():
+        if sum(map(len, drawn)) + sum(map(len, classes)) > max(most, WORDS_PER_CLASS * 3):
+            break
+        drawn += classes
+    if not drawn:
+        raise UserError(
+            f"choosing prompts of {store.folder}",
+            found=f"no template with high and low {dimension}",
+            expected="words of both poles in one template",
+            fix="capture adjectives of both poles",
+        )
+    chosen = np.sort(np.concatenate(drawn))
     table = index.iloc[chosen].reset_index(drop=True)
     if "text" not in table:
         table["text"] = [
             str(row.template_text).replace("{}", str(row.word)) for row in table.itertuples()
         ]
     return table, target[chosen]
+
+
+def _middles(scores: Floats, target: Floats, template: NDArray[np.int64]) -> Floats:
+    """(n_templates,) halfway between the high and the low mean, NaN without one of them."""
+    n = int(template.max(initial=-1)) + 1
+    means = []
+    for sign in (1, -1):
+        own = (target == sign) & np.isfinite(scores)
+        count = np.bincount(template[own], minlength=n)
+        total = np.bincount(template[own], scores[own], minlength=n)
+        means.append(np.divide(total, count, out=np.full(n, NAN), where=count > 0))
+    return (means[0] + means[1]) / 2
 
 
 def _step(

@@ -16,7 +16,12 @@ from emo_harness.probe.components import (
     exact_components,
     shares,
 )
-from emo_harness.probe.word_means import WordMeans, dimensions_of, probing_index
+from emo_harness.probe.word_means import (
+    WordMeans,
+    dimensions_of,
+    probing_index,
+    word_table,
+)
 
 N_COMPONENTS = 10
 N_DRAWN = 3
@@ -43,9 +48,11 @@ def value_space(
     index = probing_index(store)
     dimensions = dimensions_of(store)
     targets = _targets(index, dimensions)
+    # A word that several lists have is drawn once per template.
+    first = ~index.duplicated(["word", "template"]).to_numpy()
     template = np.unique(index["template"].to_numpy(), return_inverse=True)[1]
     averages = _template_means(store, means, template)
-    chosen = np.sort(rng.permutation(len(index))[:MOST_POINTS])
+    chosen = np.sort(rng.permutation(np.flatnonzero(first))[:MOST_POINTS])
     views = [_word_view(means)]
     for name, title, offsets in (
         ("prompts", "all prompts", None),
@@ -61,7 +68,7 @@ def value_space(
         scores = np.concatenate([found.scores(block) for block in blocks()])
         views.append(_view(name, title, found, scores, index, targets, chosen))
     for number in _spread(index, n_templates):
-        rows = np.flatnonzero(index["template"].to_numpy() == number)
+        rows = np.flatnonzero(first & (index["template"].to_numpy() == number))
         vectors = store.read(means.site, rows=rows, layers=means.layers).reshape(len(rows), -1)
         found = exact_components(vectors, N_COMPONENTS)
         own = index.iloc[rows].reset_index(drop=True)
@@ -141,11 +148,11 @@ def _template_means(
 
 
 def _targets(index: pd.DataFrame, dimensions: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """(n_rows,) by dimension: the word's pole, turned round where the template negates."""
+    """(n_rows,) by dimension: the word's pole in any list, turned round by a negation."""
     turned = np.where(index["negation"].to_numpy(bool), -1.0, 1.0)
+    table = word_table(index, dimensions).set_index("word")
     return {
-        name: index[name].astype("Float64").to_numpy(np.float64, na_value=np.nan) * turned
-        for name in dimensions
+        name: index["word"].map(table[name]).to_numpy(np.float64) * turned for name in dimensions
     }
 
 

@@ -70,6 +70,40 @@ def verdict(
     }
 
 
+def pooled_verdicts(
+    dimension: str, tally: Tally, controls: Sequence[Tally]
+) -> list[dict[str, Any]]:
+    """A verdict for each of a tally's probes and parts."""
+    made = [
+        verdict(dimension, tally, key, part, [*controls, tally])
+        for key in tally.keys
+        if key.kind == "probe"
+        for part in tally.parts
+    ]
+    return [one for one in made if one is not None]
+
+
+def best_layer_verdicts(
+    dimension: str, by_layer: Sequence[Tally], controls: Sequence[Tally], first: Sequence[Tally]
+) -> list[dict[str, Any]]:
+    """A verdict for each kind of probe at the layer where it does best on unseen prompts (E4).
+
+    Args:
+        by_layer: each layer's answers on all prompts.
+        controls, first: controls without activations, and those of layer 0.
+    """
+    made = []
+    for key in by_layer[0].keys:
+        if key.kind != "probe":
+            continue
+        own = [(t, replace(key, layer=t.keys[0].layer)) for t in by_layer]
+        best, its = max(own, key=lambda pair: float(pair[0].right(pair[1], "E4").sum()))
+        rivals = [*controls, *(first if its.layer != 0 else ()), best]
+        chosen = f" (the best of {len(own)} layers)"
+        made.append(verdict(dimension, best, its, "E4", rivals, chosen))
+    return [one for one in made if one is not None]
+
+
 def subject(key: Key) -> str:
     """What a key is, in words."""
     where = "all layers" if key.layer is None else f"layer {key.layer}"

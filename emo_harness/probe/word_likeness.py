@@ -21,7 +21,7 @@ from emo_harness.probe.rsa import (
     layer_likeness,
     spearman_brown,
 )
-from emo_harness.probe.word_means import WordMeans, word_means
+from emo_harness.probe.word_means import WordMeans, shown_name, word_means
 
 Row = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ def word_likeness(
     Raises:
         UserError: another store has too few words in common with this one.
     """
-    name = store.manifest.model.name
+    name = shown_name(store)
     own = {word: i for i, word in enumerate(means.words)}
     spaces: list[Row] = [{"name": name, **_reliability(means)}]
     pairs: list[Row] = []
@@ -61,7 +61,7 @@ def word_likeness(
         if points.shape[1] and len(known) >= LEAST_WORDS:
             spaces.append({"name": title, "reliability": None, "n": len(known)})
             pairs.append(_against(name, title, means.only(known), points[known], rng))
-    names = _named_apart([name, *(other.manifest.model.name for other in others)])[1:]
+    names = _named_apart([name, *(shown_name(other) for other in others)])[1:]
     for title, other in zip(names, others, strict=True):
         theirs = _same_place(other, means)
         shared = [word for word in theirs.words if word in own]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,12 @@ def probing_index(store: Activations) -> pd.DataFrame:
             fix="capture with --position last, span or mean",
         )
     return index
+
+
+def shown_name(store: Activations) -> str:
+    """The model's name; of a folder on this machine its own name alone."""
+    name = store.manifest.model.name
+    return Path(name).name if Path(name).is_absolute() or Path(name).is_dir() else name
 
 
 def word_table(index: pd.DataFrame, dimensions: Sequence[str]) -> pd.DataFrame:

@@ -17,6 +17,9 @@ from emo_harness.runs.comparable import refuse_other_prompts
 Rows = NDArray[np.int64]
 DOING = "comparing two runs"
 CONTROL = "(control accuracy)"
+ACCURACY = "(accuracy)"
+# Kinds of rows that compare accuracies and not gains.
+LEVELS = ("control", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,9 @@ class ComparisonRow:
     Attributes:
         differs: what tells the second run from the first: "model", "temperature", ...
         stimulus: arm id, "(family)" for the mean over the stimuli that both runs have, or
-            "(control accuracy)", whose "gains" are the two accuracies in per cent.
+            "(control accuracy)", whose "gains" are the two accuracies in per cent. So are those of
+            "ID (accuracy)", which runs that differ in their steering have for every arm: the same
+            prompts, steered or not.
         n_differing: questions on which the two differ.
         n_questions: asked in both runs; `n_only_first` and `n_only_second` in one alone.
         difference_pp, low_pp, high_pp, p: of the gains, paired by question.
@@ -149,9 +154,9 @@ def _rows(first: Group, second: Group) -> list[ComparisonRow]:
         complete = ~(np.isnan(ours).any(axis=1) | np.isnan(theirs).any(axis=1))
         complete &= ~(np.isnan(a[:, 0]) | np.isnan(b[:, 0]))
         ours, theirs, own, their = (x[complete] for x in (ours, theirs, a[:, 0], b[:, 0]))
-        if kind == "control":
-            found = paired_gain(own, their, strata[complete])
-            levels = 100 * own.mean(), 100 * their.mean()
+        if kind in LEVELS:
+            found = paired_gain(ours.mean(axis=1), theirs.mean(axis=1), strata[complete])
+            levels = 100 * ours.mean(), 100 * theirs.mean()
         else:
             found = difference_of_gains(ours, own, theirs, their, strata[complete])
             levels = 100 * (ours.mean() - own.mean()), 100 * (theirs.mean() - their.mean())
@@ -166,6 +171,12 @@ def _rows(first: Group, second: Group) -> list[ComparisonRow]:
         for i, j in both
         if first.arms[i].kind == "placebo"
     ]
+    if first.head.settings.get("steer") != second.head.settings.get("steer"):
+        made += [
+            row([(i, j)], first.arms[i].family, f"{first.arms[i].id} {ACCURACY}", "accuracy")
+            for i, j in both
+            if first.arms[i].kind != "control"
+        ]
     return made
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from emo_harness.report.board_table import interval
-from emo_harness.report.comparison import ComparisonRow
+from emo_harness.report.comparison import LEVELS, ComparisonRow
 from emo_harness.report.plain_text import visible
 from emo_harness.whole_file import Writer, text_writer, write_folder
 
@@ -29,7 +29,7 @@ def comparison_tables(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[Com
 
 def cells(row: ComparisonRow) -> list[str]:
     """A row's cells, in the order of `COLUMNS`."""
-    sign = "" if row.kind == "control" else "+"
+    sign = "" if row.kind in LEVELS else "+"
     return [
         f"{row.family}: mean of {row.n_stimuli}" if row.kind == "family" else row.stimulus,
         str(row.n_questions),

@@ -73,11 +73,7 @@ def _steering(config: Mapping[str, Any]) -> str | None:
     steering = (config.get("emo_hf") or {}).get("steering")
     if not isinstance(steering, Mapping):
         return _mapping(config.get("model_args"), "model_args").get("steer")
-    layers = "+".join(map(str, steering.get("layers", ())))
-    return (
-        f"{steering.get('axis')}:{steering.get('dose'):+g}:site={steering.get('site')}:"
-        f"layers={layers}:positions={steering.get('positions')} ({steering.get('id')})"
-    )
+    return f"{steering.get('text')} ({steering.get('id')})"
 
 
 def _chat_template(results: Mapping[str, Any]) -> str | None:

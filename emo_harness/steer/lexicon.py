@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
 def text_value(text: str, lexicon: Mapping[str, float]) -> float:

@@ -97,6 +97,14 @@ class Steering:
         )
 
     @property
+    def text(self) -> str:
+        """As a user writes it after the file's name."""
+        return (
+            f"{self.axis.name}:{self.dose:+g}:site={self.axis.site}:"
+            f"layers={'+'.join(spans(self.used.layers))}:positions={self.positions}"
+        )
+
+    @property
     def remarks(self) -> list[str]:
         """What whoever reads its effects must know."""
         found = []
@@ -125,6 +133,7 @@ class Steering:
             "layers": list(self.used.layers),
             "dose": self.dose,
             "positions": self.positions,
+            "text": self.text,
             "id": self.id,
         }
 

@@ -219,9 +219,9 @@ def _of_log_odds(axis: DirectionSummary, controls: Sequence[DirectionSummary]) -
     rising = sum(_monotone(one) == 1 for one in controls)
     # Any direction moves them in a straight line at small doses: its sign and size tell, not that.
     return (
-        f"{told}, {'further than' if beyond else 'no further than'} along controls "
-        f"({min(others):+.3f} to {max(others):+.3f}, of which {rising} of {len(controls)} rise with "
-        "every step)"
+        f"{told}, {'further' if beyond else 'no further'} than along controls "
+        f"({min(others):+.3f} to {max(others):+.3f}; {rising} of {len(controls)} rise with every "
+        "step)"
     )
 
 

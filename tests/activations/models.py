@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
 import transformers
 
-from emo_harness.activations.sites import Layout
+from emo_harness.activations.sites import Layout, layout_of
 from tests.prefix.tiny_models import NOT_PACKED, PACKED, POSITIONS, VOCABULARY, build, randomised
 
 WIDTHS = {
@@ -100,6 +101,12 @@ def model_of(kind: str, seed: int = 0) -> Any:
     family, settings = MORE[kind]
     config = getattr(transformers, f"{family}Config")(**settings)
     return random_model(f"{family.removesuffix('Text')}ForCausalLM", config, seed)
+
+
+@cache
+def known(kind: str) -> Layout:
+    """The layout of a random model, made once."""
+    return layout_of(model_of(kind))
 
 
 def random_model(kind: str, config: Any, seed: int = 0) -> Any:

@@ -292,6 +292,7 @@ def test_broken_word_sets_are_refused(tmp_path: Path, change: dict[str, Any], to
         ("pairs: [{plain: 'A {}', negated: 'A not {}', scene: sunny}]", "pair 1"),
         ("pairs: [3]", "pair 1"),
         ("pairs: {", "broken YAML"),
+        ("pairs: []\npairs: []", "the key 'pairs' twice"),
         ("- a", "entry 1"),
     ],
 )

@@ -29,6 +29,7 @@ class Curve:
         label: written at its end.
         x, y, low, high: (n,); bounds may be NaN.
         is_control: drawn dashed and grey.
+        has_band: its bounds are drawn.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Curve:
     low: Floats
     high: Floats
     is_control: bool = False
+    has_band: bool = True
 
 
 @canvas.own_style()
@@ -65,7 +67,7 @@ def curves(
         else:
             colour, marker = series(next(numbers))
             dress = {"linewidth": 1.6, "color": colour, "marker": marker, "markersize": 5}
-            band = np.isfinite(curve.low) & np.isfinite(curve.high)
+            band = np.isfinite(curve.low) & np.isfinite(curve.high) & curve.has_band
             plot.fill_between(
                 curve.x[band],
                 curve.low[band],
@@ -89,7 +91,7 @@ def curves(
 def _limits(plot: Axes, shown: Sequence[Curve], baseline: float) -> None:
     x = np.concatenate([curve.x for curve in shown])
     every = [curve.y for curve in shown]
-    every += [b for c in shown if not c.is_control for b in (c.low, c.high)]
+    every += [b for c in shown if c.has_band and not c.is_control for b in (c.low, c.high)]
     y = np.append(np.concatenate(every), baseline)
     y = y[np.isfinite(y)]
     pad = 0.06 * (float(np.ptp(y)) or 1)

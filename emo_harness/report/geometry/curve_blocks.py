@@ -13,6 +13,8 @@ from emo_harness.report.geometry.numbers import (
     ControlCurve,
     CurvePoint,
     Curves,
+    EvaluationVerdict,
+    GeometryNumbers,
     HeadMap,
 )
 from emo_harness.report.geometry.words import known, number_cell, told
@@ -20,7 +22,8 @@ from emo_harness.report.numerals import JOIN, count_cell, text_cell
 from emo_harness.report.plain_text import slug
 
 CHANCE = 0.5
-STEPS = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
+MOST_CONTROLS = 4
+STEPS = (0.02, 0.04, 0.06, 0.08, 0.12)
 MEANING = {
     "E1": "unseen words",
     "E2": "unseen templates",
@@ -58,9 +61,18 @@ def curve_blocks(evaluations: Sequence[Curves], prefix: str) -> list[Block]:
     return blocks
 
 
-def curve_sentences(evaluations: Sequence[Curves]) -> list[str]:
-    """The best layer of the strictest split beside its informative controls, by evaluation."""
-    return [text for one in evaluations if (text := _sentence(one))]
+def curve_sentences(numbers: GeometryNumbers) -> list[str]:
+    """What the evaluations concluded on their strictest split, for the methods that are drawn."""
+    found = []
+    for one in numbers.evaluations:
+        verdicts = [v.text for v in numbers.verdicts if _is_about(v, one)]
+        found += [f"{text}." for text in verdicts] or [_sentence(one)]
+    return [text[0].upper() + text[1:] for text in found if text]
+
+
+def _is_about(verdict: EvaluationVerdict, one: Curves) -> bool:
+    key = (verdict.dimension, verdict.features, verdict.method, verdict.split, verdict.subset)
+    return key == (one.dimension, one.features, one.method, one.strictest, "all")
 
 
 def _sentence(one: Curves) -> str:
@@ -72,14 +84,8 @@ def _sentence(one: Curves) -> str:
         (known(p.accuracy), c.name)
         for c in one.controls
         if c.informative
-        for p in c.points
-        if p.layer == best.layer and p.accuracy is not None
-    ] or [
-        (known(p.accuracy), c.name)
-        for c in one.controls
-        if c.informative
-        for p in c.pooled
-        if p.accuracy is not None
+        for p in (c.points or c.pooled)
+        if p.layer in (None, best.layer) and p.accuracy is not None
     ]
     meaning = MEANING.get(one.strictest, one.strictest)
     pooled = [
@@ -114,9 +120,11 @@ def _accuracy(point: CurvePoint) -> str:
 def _curve_figure(one: Curves, prefix: str, folded: str) -> Figure:
     name = f"{prefix}-curve-{slug(_about(one))}"
     title = f"Accuracy by layer: {_about(one)}"
-    drawn = [_curve(f"{split}, {MEANING.get(split, '')}", p) for split, p in one.curves.items()]
-    controls = [c for c in one.controls if c.informative and len(c.points) > 1]
-    drawn += [_curve(c.name, c.points, is_control=True) for c in controls]
+    drawn = [
+        _curve(f"{split}, {MEANING.get(split, '')}", p, has_band=split == one.strictest)
+        for split, p in one.curves.items()
+    ]
+    drawn += _control_curves(one)
     alt = f"{title}. {_sentence(one)}"
     left_out = sum(not c.informative for c in one.controls)
     remark = (
@@ -134,8 +142,8 @@ def _curve_figure(one: Curves, prefix: str, folded: str) -> Figure:
         rows += [_row(control.name, kind, p) for p in (*control.points, *control.pooled)]
     return Figure(
         name,
-        f"{title}, with 95% bands over words and templates. Dashed: controls on "
-        f"{one.strictest}.{remark}",
+        f"{title}; band: 95% interval over words and templates. Dashed: the highest controls on "
+        f"{one.strictest}; level ones know no layers.{remark}",
         alt,
         curves(drawn, ("layer", "accuracy"), CHANCE, "chance", name, title, alt),
         Table(f"{name}-table", title, CURVE_COLUMNS, rows, search=len(rows) > 20),
@@ -143,10 +151,28 @@ def _curve_figure(one: Curves, prefix: str, folded: str) -> Figure:
     )
 
 
-def _curve(label: str, points: Sequence[CurvePoint], is_control: bool = False) -> Curve:
+def _control_curves(one: Curves) -> list[Curve]:
+    """The highest informative controls; one that knows no layers is level."""
+    layers = [known(p.layer) for points in one.curves.values() for p in points]
+    found = []
+    for control in (c for c in one.controls if c.informative):
+        points = control.points
+        if len(points) < 2 and control.pooled:
+            ends = (int(min(layers)), int(max(layers)))
+            points = [control.pooled[0].model_copy(update={"layer": end}) for end in ends]
+        heights = [known(p.accuracy) for p in points if p.accuracy is not None]
+        if heights:
+            found.append((max(heights), _curve(control.name, points, is_control=True)))
+    found.sort(key=lambda pair: -pair[0])
+    return [curve for _, curve in found[:MOST_CONTROLS]]
+
+
+def _curve(
+    label: str, points: Sequence[CurvePoint], is_control: bool = False, has_band: bool = True
+) -> Curve:
     table = np.array([[known(v) for v in (p.layer, p.accuracy, p.low, p.high)] for p in points])
     layer, y, low, high = table.reshape(-1, 4).T
-    return Curve(label.rstrip(", "), layer, y, low, high, is_control)
+    return Curve(label.rstrip(", "), layer, y, low, high, is_control, has_band)
 
 
 def _row(curve: str, kind: str, point: CurvePoint) -> list[Cell]:

@@ -25,7 +25,7 @@ from emo_harness.report.numerals import count_cell, text_cell
 from emo_harness.report.plain_text import slug
 
 CLEAR_P = 0.05
-STEPS = (0.05, 0.1, 0.15, 0.2, 0.25)
+STEPS = (0.02, 0.04, 0.1, 0.2)
 COSINE_COLUMNS = (Column("row"), Column("column"), Column("cosine", numeric=True))
 GRID_COLUMNS = (
     Column("layer here", numeric=True),
@@ -96,7 +96,7 @@ def likeness_sentences(numbers: GeometryNumbers) -> list[str]:
 def _pair_sentence(pair: SpacePair) -> str:
     if pair.value is None:
         return f"{pair.one} beside {pair.other}: unknown ({pair.n} words)."
-    none = pair.p is not None and pair.p >= CLEAR_P
+    none = pair.p is None or pair.p >= CLEAR_P or not known(pair.low) > 0
     return (
         f"{pair.one} beside {pair.other}: dissimilarities of {pair.n} words correlate by "
         f"{told_estimate(pair, sign=True)}{'; no likeness shown' if none else ''}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ Numbers = list[Number]
 class StoreFacts(Strict):
     """Whose geometry it is."""
 
-    path: str
+    folder: str
     model: str
     identity: str | None
     site: str
@@ -185,6 +185,17 @@ class Curves(Strict):
     n_templates: int | None
 
 
+class EvaluationVerdict(Strict):
+    """What an evaluation concluded of one probe, in words."""
+
+    dimension: str
+    features: str
+    method: str
+    split: str
+    subset: str
+    text: str
+
+
 class Space(Strict):
     """One space of words, and how well its dissimilarities are known."""
 
@@ -264,5 +275,5 @@ class GeometryNumbers(Strict):
     cosines: list[CosineMatrix]
     likeness: WordLikeness
     evaluations: list[Curves]
-    verdicts: list[Any]
+    verdicts: list[EvaluationVerdict]
     trajectory: list[TrajectoryNumbers] | None

@@ -68,7 +68,7 @@ def page_sections(numbers: GeometryNumbers) -> list[Section]:
             "Where in the model it can be read",
             "Accuracy of probes by layer, beside controls that know no emotion. A probe that does "
             "not beat its informative controls has not read emotion.",
-            curve_sentences(numbers.evaluations),
+            curve_sentences(numbers),
             curve_blocks(numbers.evaluations, PREFIX),
         ),
         (
@@ -114,7 +114,7 @@ def sentences(numbers: GeometryNumbers) -> list[str]:
     """Everything that the page says in words."""
     return [
         *plane_sentences(numbers),
-        *curve_sentences(numbers.evaluations),
+        *curve_sentences(numbers),
         *space_sentences(numbers),
         *likeness_sentences(numbers),
         *trajectory_sentences(numbers),
@@ -127,7 +127,7 @@ def section_blocks(numbers: GeometryNumbers, prefix: str) -> list[Block]:
     where = f"layers {store.layers[0]} to {store.layers[-1]}" if store.layers else "no layer"
     told = [
         *plane_sentences(numbers),
-        *curve_sentences(numbers.evaluations),
+        *curve_sentences(numbers),
         *trajectory_sentences(numbers),
     ]
     about = (

@@ -91,14 +91,14 @@ def _sentences(plane: PlaneNumbers) -> list[str]:
             found.append(
                 f"{_about(plane)}: of {quadrants.n} crossed words a share of "
                 f"{told_estimate(quadrants)} lies in the quadrant of its poles (0.25 by chance)."
-                f"{_verdict(quadrants, plane, 'no quadrants shown')}"
+                f"{_verdict(quadrants, plane, 0.25, 'no quadrants shown')}"
             )
         if angles is not None and angles.error_deg.value is not None:
             found.append(
                 f"{_about(plane)}: angles differ from those of the {fit.against} by a mean of "
                 f"{told_estimate(angles.error_deg, 0, '°')} (90° by chance); circular "
                 f"correlation {told_estimate(angles.correlation, sign=True)}."
-                f"{_verdict(angles.error_deg, plane, 'no circumplex shown')}"
+                f"{_verdict(angles.error_deg, plane, 90, 'no circumplex shown')}"
             )
         if fit.against == "norms":
             ranks = "; ".join(
@@ -123,10 +123,12 @@ def _about(plane: PlaneNumbers) -> str:
     return "Words held out" if plane.how == "held-out words" else "Fitted axes, other corpus"
 
 
-def _verdict(found: Estimated, plane: PlaneNumbers, otherwise: str) -> str:
-    if plane.in_sample or found.p is None or found.p < CLEAR_P:
+def _verdict(found: Estimated, plane: PlaneNumbers, chance: float, otherwise: str) -> str:
+    """Interval and p come from different resampling; both must leave chance out."""
+    if plane.in_sample or found.p is None:
         return ""
-    return f" Chance does as well: {otherwise}."
+    leaves_out = known(found.low) > chance or known(found.high) < chance
+    return "" if found.p < CLEAR_P and leaves_out else f" Chance does as well: {otherwise}."
 
 
 def _angle_sentence(angle: AxisAngle) -> str:
@@ -228,6 +230,7 @@ def _fit_rows(plane: PlaneNumbers, fit: PlaneFit) -> list[list[Cell]]:
             text_cell(chance, "quiet"),
         ]
         for what, found, decimals, chance in measured
+        if found.n
     ]
 
 

@@ -74,7 +74,7 @@ def _sentence(view: SpaceView) -> str:
     parts = []
     for name in ("template", "target valence", "target arousal"):
         shares = view.factors.get(name)
-        if shares:
+        if shares and max(map(known, shares)) > 1e-6:
             place = int(np.nanargmax([known(v) for v in shares]))
             parts.append(
                 f"{name} makes up at most {told(shares[place])} of a component (PC{place + 1})"

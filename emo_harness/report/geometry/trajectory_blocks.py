@@ -79,7 +79,8 @@ def _score(step: TrajectoryStep) -> str:
 def _trajectory_figure(one: TrajectoryNumbers, prefix: str) -> Figure:
     name = f"{prefix}-trajectory-{slug(one.axis)}"
     title = f"{one.axis.capitalize()} over generated tokens, {one.model}"
-    targets = list(dict.fromkeys(step.target for step in one.steps))
+    # High and low are mirror images within templates: their difference is in the table.
+    targets = [t for t in dict.fromkeys(s.target for s in one.steps) if t != "high - low"]
     drawn = []
     for target in targets:
         own = [step for step in one.steps if step.target == target]
@@ -100,8 +101,9 @@ def _trajectory_figure(one: TrajectoryNumbers, prefix: str) -> Figure:
     ]
     return Figure(
         name,
-        f"{title}: mean score by what the prompt says, with 95% bands over words and templates. "
-        "Step 0 is the prompt's last token.",
+        f"{title}: mean score by what the prompt says, within templates (minus the middle of the "
+        "template's high and low prompts), with 95% bands over words and templates. Step "
+        "0 is the prompt's last token.",
         alt,
         curves(
             drawn,

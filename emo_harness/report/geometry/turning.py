@@ -6,6 +6,7 @@ It holds plotly's own script, megabytes of it, and so is no part of the page.
 from __future__ import annotations
 
 import html
+import json
 from typing import Any
 
 from emo_harness.report.figures.canvas import fitted
@@ -16,7 +17,7 @@ from emo_harness.report.geometry.space_blocks import HEADINGS
 from emo_harness.report.geometry.words import kind_of, known, told, used_kinds
 from emo_harness.report.plain_text import visible
 
-NAMED = 400
+NAMED, MOST_LABELS = 400, 50
 # plotly.js compiles its shaders' code, and draws what is saved from blobs.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -24,6 +25,7 @@ POLICY = (
 )
 SYMBOLS = {"o": "circle", "^": "diamond", "v": "square", "s": "circle-open"}
 DRESSES = """
+const COLOURS = PAIRS;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const plot = document.querySelector(".plotly-graph-div");
 function dress() {
@@ -34,7 +36,8 @@ function dress() {
   for (const name of ["xaxis", "yaxis", "zaxis"])
     for (const key in axis) change["scene." + name + "." + key] = axis[key];
   Plotly.relayout(plot, change);
-  Plotly.restyle(plot, {"textfont.color": ink});
+  const own = plot.data.map(trace => COLOURS[trace.meta][dark.matches ? 1 : 0]);
+  Plotly.restyle(plot, {"textfont.color": ink, "marker.color": own});
 }
 dark.addEventListener("change", dress);
 dress();
@@ -105,6 +108,7 @@ def _traces(view: SpaceView, *, is_shown: bool) -> list[Any]:
     valence, arousal = (points.target.get(d, unknown) for d in ("valence", "arousal"))
     kinds, kind = used_kinds([kind_of(*both) for both in zip(valence, arousal, strict=True)])
     is_named = len(points.word) <= NAMED
+    labelled = _farthest(view) if is_named else frozenset()
     made = []
     for number, one in enumerate(kinds):
         own = [i for i, k in enumerate(kind) if k == number]
@@ -115,17 +119,25 @@ def _traces(view: SpaceView, *, is_shown: bool) -> list[Any]:
                 y=y,
                 z=z,
                 mode="markers+text" if is_named else "markers",
-                text=[_safe(points.word[i]) for i in own] if is_named else None,
+                text=[_safe(points.word[i]) if i in labelled else "" for i in own],
                 hovertext=[_safe(_hover(view, i)) for i in own],
                 hoverinfo="text",
                 textfont={"size": 10},
                 textposition="top center",
                 name=_safe(one.label),
+                meta=one.colour,
                 marker=_marker(one, is_named),
                 visible=is_shown,
             )
         )
     return made
+
+
+def _farthest(view: SpaceView) -> frozenset[int]:
+    """The points that are labelled: all where they are few, else those far out."""
+    away = [-sum(known(v) ** 2 for v in place) for place in view.points.place]
+    order = sorted(range(len(away)), key=away.__getitem__)
+    return frozenset(order[:MOST_LABELS])
 
 
 def _hover(view: SpaceView, i: int) -> str:
@@ -164,6 +176,8 @@ def _frame(title: str, drawn: str) -> str:
         for dress in ("light", "dark"):
             colour = getattr(PALETTE[name], dress)
             dresses = dresses.replace(f"{name}_{dress}".upper(), colour)
+    pairs = {name: [colour.light, colour.dark] for name, colour in PALETTE.items()}
+    dresses = dresses.replace("PAIRS", json.dumps(pairs))
     paper, letters = PALETTE["paper"], PALETTE["ink"]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -1,0 +1,138 @@
+"""A whole strict evaluation: every dimension, its controls, its robustness, as one `Evaluation`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emo_harness.probe.evaluation import Evaluation
+from emo_harness.probe.logistic_probes import expected_seconds, probe_logistic
+from emo_harness.probe.norm_probes import norms_of, probe_norms
+from emo_harness.probe.robustness import by_shape, learning_curve
+from emo_harness.probe.strict import SEEDS, Strict, Told, evaluate_strict
+from emo_harness.probe.targets import dimensions_of, read_targets
+from emo_harness.probe.transfer import angles, shared_poles, transfer
+from emo_harness.probe.verdicts import pooled_verdicts
+
+if TYPE_CHECKING:
+    from emo_harness.activations.store import Activations
+
+
+def strict_evaluation(
+    store: Activations,
+    dimensions: Sequence[str] | None = None,
+    *,
+    site: str = "value",
+    seeds: int = SEEDS,
+    group: tuple[str, str] = ("lemma", "shape"),
+    layers: Sequence[int] | None = None,
+    norms: Path | None = None,
+    full: bool = False,
+    logistic: bool = True,
+    tell: Told = lambda what, share: None,
+) -> Evaluation:
+    """Evaluate probes of every dimension, and how they relate.
+
+    Args:
+        dimensions: all that the corpus has by default.
+        norms: a file of human norms, for ridge regression on them.
+        full: logistic controls, centred and layer-wise logistic fits as well.
+        logistic: whether to fit logistic regressions at all.
+        tell: see `evaluate_strict`.
+
+    Raises:
+        UserError: see `evaluate_strict` and `norms_of`.
+    """
+    names = dimensions_of(store, dimensions)
+    store.shape(site)
+    chosen = list(store.manifest.layers if layers is None else layers)
+    made = Evaluation(
+        store.folder,
+        "strict",
+        names,
+        {
+            "site": site,
+            "seeds": seeds,
+            "group": list(group),
+            "layers": chosen,
+            "norms": None if norms is None else norms.name,
+            "full": full,
+            "position": store.manifest.position,
+            "model": store.manifest.model.name,
+            "corpus": store.manifest.corpus.get("sha256"),
+        },
+    )
+    if norms is not None:
+        # A file that does not fit is told before anything is computed.
+        for name in names:
+            norms_of(norms, read_targets(store, name))
+    kept: list[Strict] = []
+    for name in names:
+        found = evaluate_strict(
+            store, name, site=site, seeds=seeds, group=group, layers=layers, tell=tell
+        )
+        if logistic:
+            _add_logistic(found, seeds, full, site, tell)
+        made.results += found.results
+        made.verdicts += found.verdicts
+        made.remarks += [f"{name}: {remark}" for remark in found.remarks]
+        rows, shapes = by_shape(found, site)
+        made.results += rows
+        of_dimension: dict[str, Any] = {
+            "shapes": shapes if group[1] == "shape" else [],
+            "learning_curve": learning_curve(found),
+        }
+        made.robustness[name] = of_dimension
+        if norms is not None:
+            read, signed = norms_of(norms, found.targets)
+            of_dimension["norms"] = {"file": read.name, "layout": read.layout, "sha256": read.sha256}
+            made.results += probe_norms(found, signed, site, store.span_embeddings())
+        kept.append(found)
+    _relate(made, kept, site)
+    return made
+
+
+def _add_logistic(found: Strict, seeds: int, full: bool, site: str, tell: Told) -> None:
+    if full:
+        seconds = expected_seconds(found.vectors, found.targets, seeds, full)
+        tell(
+            f"{found.targets.dimension}: logistic fits of --full take about "
+            f"{_duration(seconds)}, up to four times that where signals are weak",
+            0.0,
+        )
+    tallies = probe_logistic(
+        found.vectors,
+        found.targets,
+        found.rounds,
+        found.layers,
+        full=full,
+        tell=lambda what: tell(what, 0.0),
+    )
+    for tally in tallies:
+        found.results += tally.results(found.targets.dimension, site)
+        if tally.converged is not None and not all(tally.converged):
+            found.remarks.append("a logistic fit did not converge (marked ? in the table)")
+    found.verdicts = pooled_verdicts(found.targets.dimension, tallies[0], found.rivals) + (
+        found.verdicts
+    )
+
+
+def _relate(made: Evaluation, kept: Sequence[Strict], site: str) -> None:
+    """Transfer and angles between every two dimensions."""
+    if len(kept) < 2:
+        made.remarks.append(
+            "cross-axis transfer and angle are not applicable: one dimension was evaluated"
+        )
+    for number, first in enumerate(kept):
+        for second in kept[number + 1 :]:
+            made.results += transfer(first, second, site) + transfer(second, first, site)
+            pair = f"{first.targets.dimension}, {second.targets.dimension}"
+            made.robustness[pair] = {
+                "angles": angles(first, second),
+                "words_with_both_poles": shared_poles(first, second),
+            }
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{max(seconds, 1):.0f} s"
