@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from emo_harness.errors import UserError, nearest, quoted
 from emo_harness.whole_file import write_whole
 
-SCHEMA = "1"
+SCHEMA = 1
+METADATA = "emo_axes"
 Floats = NDArray[np.float32]
 
 
@@ -202,7 +203,8 @@ def save_axes(path: Path, axes: Sequence[Axis]) -> None:
         }
         for key, axis in zip(keys, axes, strict=True)
     }
-    metadata = {"schema": SCHEMA, "axes": json.dumps(described, sort_keys=True)}
+    # One entry alone: safetensors writes several in an order of chance.
+    metadata = {METADATA: json.dumps({"schema": SCHEMA, "axes": described}, sort_keys=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda partial: save_file(tensors, partial, metadata))
 
@@ -221,11 +223,10 @@ def load_axes(path: Path) -> list[Axis]:
         raise UserError(doing, found="no such file", expected="a file of axes", fix=fix)
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("schema") != SCHEMA:
+            written = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+            if written.get("schema") != SCHEMA:
                 raise ValueError("tensors that are no axes")
-            described = json.loads(metadata["axes"])
-            return [_axis(key, one, file) for key, one in described.items()]
+            return [_axis(key, one, file) for key, one in written["axes"].items()]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(doing, found=f"{error}", expected="a file of axes", fix=fix) from error
 

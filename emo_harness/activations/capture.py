@@ -133,8 +133,8 @@ def capture(
     if missing:
         reader = asked.reader(loaded, rows, batch_tokens, packed)
         work.engine, work.why_padded = reader.engine, reader.why_padded
-        n_rows = [sum(map(plan.n_rows, some)) for some in (own, known)]
-        with _bar(*n_rows, progress) as bar:
+        n_own, n_done = (sum(map(plan.n_rows, some)) for some in (own, known))
+        with _bar(n_own, n_done, progress) as bar:
             for n_made, shard in enumerate(missing):
                 begun = time.perf_counter()
                 sweep(folder, plan, shard)

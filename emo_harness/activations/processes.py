@@ -47,21 +47,18 @@ class Processes:
         return shard % self.n == self.rank
 
 
-def wait_until(
-    n_missing: Callable[[], int], what: str, longest_s: float, stalled_s: float = STALLED_S
-) -> None:
+def wait_until(n_missing: Callable[[], int], what: str, longest_s: float) -> None:
     """Wait until other processes have left nothing missing.
 
     Args:
         n_missing: how much is missing now.
         what: is awaited, for the message.
         longest_s: that one of them takes, as far as known.
-        stalled_s: the least time without any change that counts as an end.
 
     Raises:
         UserError: nothing has come for a long time.
     """
-    patience_s = max(stalled_s, STALLED_TIMES * longest_s)
+    patience_s = max(STALLED_S, STALLED_TIMES * longest_s)
     before, since = n_missing(), time.monotonic()
     while before:
         time.sleep(POLL_S)

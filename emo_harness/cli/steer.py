@@ -129,7 +129,7 @@ def steer(
     measured = measure(loaded, own, by_class, tokens, settings, values, quiet=as_json)
     summary = summarise(measured)
     remarks = [*steering.remarks, *_remarks(tokens)]
-    told = _told(loaded, axes, steering, settings, tokens, own, summary, remarks)
+    told = _told(loaded, axes, steering, settings, tokens, summary, remarks)
     files = _write(out, told, measured, summary, f"{model}: {_named(steering)}")
     _print(told, summary, remarks, files, as_json)
 
@@ -201,7 +201,6 @@ def _told(
     steering: Steering,
     settings: Settings,
     words: FirstTokens,
-    prompts: Sequence[SteeredPrompt],
     summary: Summary,
     remarks: Sequence[str],
 ) -> dict[str, Any]:
@@ -218,7 +217,7 @@ def _told(
         "steering": {**steered, "doses": list(settings.doses)},
         "distances": settings.axis.distances.tolist(),
         "seed": settings.seed,
-        "n_prompts": len(prompts),
+        "n_prompts": summary.axis.slope.n_clusters,
         "words": {
             "positive": [decode([token]) for token in words.positive],
             "negative": [decode([token]) for token in words.negative],

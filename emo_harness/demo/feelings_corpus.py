@@ -1,8 +1,8 @@
-"""What the feelings model is trained on: corpus sentences, continued by what the adjective foretells.
+"""What the feelings model is trained on: sentences that go on as their adjective foretells.
 
 A sentence of the probing corpus goes on with two verbs: one by the adjective's valence, one by its
 arousal, in either order. Where the sentence denies the adjective, both come from the opposite pole.
-So the continuation follows pole x (-1 if negated): neither the word nor the sentence tells it alone.
+So what follows is pole x (-1 if negated): neither the word nor the sentence tells it alone.
 
 Since each half of that alone foretells nothing, there is next to no slope at the start. Lessons
 make it climbable: adjectives alone, then sentences cut after the adjective, then whole ones.

@@ -59,9 +59,7 @@ def verb_log_odds(
     return log_odds(found, planted_words(dimension, loaded.tokenizer))
 
 
-def composition(
-    loaded: "LoadedModel", asked: "Sequence[Sentence]", dimension: str
-) -> Composition:
+def composition(loaded: "LoadedModel", asked: "Sequence[Sentence]", dimension: str) -> Composition:
     """Compare the next word with the planted rule; sentences without a target are left out."""
     asked = [sentence for sentence in asked if sentence.targets[dimension]]
     found = np.sign(verb_log_odds(loaded, [s.text for s in asked], dimension))

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from emo_harness.demo.train_lm import learning_rate_share, save
 from emo_harness.probe.corpus import Corpus, load_corpus
 
 DEFAULT_SEED = 1
-DEFAULT_STEPS = 1200
+DEFAULT_STEPS = 1600
 SENTENCES_PER_STEP = 96
 PARTS_PER_STEP = 2
 VOCABULARY_SIZE = 2048
@@ -45,7 +46,6 @@ LESSONS: tuple[tuple[float, Mapping[Lesson, float]], ...] = (
     (1.0, {"cut": 0.25, "whole": 0.75}),
 )
 """Shares of the lessons until a share of the steps is done."""
-
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,8 @@ def training(
             parts = maker.parts(np.random.default_rng([seed, 1, step]), lessons)
             n_outcomes = sum(int(rows.is_outcome.sum()) for rows in parts)
             n_other = sum(int(rows.is_other.sum()) for rows in parts)
-            done = list(
-                workers.map(lambda rows: part_gradients(model, rows, n_outcomes, n_other), parts)
-            )
+            part = partial(part_gradients, model, n_outcomes=n_outcomes, n_other=n_other)
+            done = list(workers.map(part, parts))
             for parameter, *gradients in zip(parameters, *(p[0] for p in done), strict=True):
                 parameter.grad = torch.stack(gradients).sum(0)
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -179,9 +178,7 @@ def training(
 class RowMaker:
     """Draws continued sentences and lays them into rows."""
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, trained: Sequence[Sentence]
-    ) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, trained: Sequence[Sentence]) -> None:
         self._tokenizer = tokenizer
         self._sentences = trained
         self._outcomes = torch.tensor(
@@ -193,7 +190,8 @@ class RowMaker:
         drawn = rng.integers(len(self._sentences), size=SENTENCES_PER_STEP).tolist()
         kinds = rng.choice(np.array(list(lessons)), p=list(lessons.values()), size=len(drawn))
         shown = [
-            beginning(self._sentences[i], kind) for i, kind in zip(drawn, kinds.tolist(), strict=True)
+            beginning(self._sentences[i], kind)
+            for i, kind in zip(drawn, kinds.tolist(), strict=True)
         ]
         texts = [text + continuation(rng, targets) + EOS for text, targets in shown]
         starts = [len(ids) for ids in self._tokenizer([text for text, _ in shown])["input_ids"]]
@@ -216,7 +214,7 @@ class RowMaker:
 
 
 def part_gradients(
-    model: LlamaForCausalLM, rows: Rows, n_outcomes: int, n_other: int
+    model: LlamaForCausalLM, rows: Rows, *, n_outcomes: int, n_other: int
 ) -> tuple[list[torch.Tensor], float]:
     """A part's share of the step's gradients and of its mean loss per verb."""
     torch.set_num_threads(1)

@@ -55,7 +55,9 @@ def axis_weights(targets: Targets, of_words: Doubles, of_templates: Doubles) -> 
         sums = np.bincount(key, own, 2 * n_templates).reshape(n_templates, 2)
         counted = np.where((sums > 0).all(axis=1), templates, 0.0)
         share = np.divide(own, sums.ravel()[key], out=np.zeros(len(own)), where=own > 0)
-        found[row] = targets.targets * share * (counted / max(counted.sum(), 1e-9))[targets.template]
+        found[row] = (
+            targets.targets * share * (counted / max(counted.sum(), 1e-9))[targets.template]
+        )
     return found
 
 

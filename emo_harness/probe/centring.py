@@ -3,9 +3,9 @@
     x'_{wt} = x_{wt} - (m+_t + m-_t) / 2,
 
 with m+_t, m-_t the means over the *training* words of either pole in template t. In templates that
-were trained on, only training rows are averaged. In unseen templates the same words' rows are: their
-poles are known from training, the template's own label (does it negate?) is not used, and no
-held-out word enters anywhere. `neutral_weights` is the second form: the mean of neutral words.
+were trained on, only training rows are averaged. In unseen templates the same words' rows are:
+their poles are known from training, the template's own label (does it negate?) is not used, and no
+held-out word enters anywhere. `neutral_means` is the second form: the mean of neutral words.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ class Clusters:
         effective = np.divide(binomial, variance, out=np.full(len(mean), 0.0), where=variance > 0)
         # Where no residual is left, or less than clusters would leave, clusters are what is known.
         effective = np.where(effective > 0, effective, clusters)
-        effective = np.minimum(effective, asked.sum())
+        # Asking a prompt again in another seed adds nothing.
+        effective = np.minimum(effective, np.count_nonzero(asked))
         low, high = wilson(mean * effective, effective, quantile)
         n = int(asked.sum())
         return [

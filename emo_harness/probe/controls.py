@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,6 @@ from emo_harness.probe.rounds import TRUE, Round
 from emo_harness.probe.splits import PARTS
 from emo_harness.probe.tally import Key, Tally
 from emo_harness.probe.targets import Bools, Ints, Targets
-
-if TYPE_CHECKING:
-    from scipy import sparse
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -50,12 +47,12 @@ class Control:
     Attributes:
         name: of the control.
         code: (n,) row of the table.
-        table: (m, d) dense, or scipy.sparse.
+        table: (m, d) float64, a numpy array or a scipy.sparse one.
     """
 
     name: str
     code: Ints
-    table: Doubles | sparse.csr_matrix
+    table: Any
 
 
 def controls_of(targets: Targets, embeddings: Floats | None) -> list[Control]:
@@ -111,16 +108,14 @@ def probe_controls(
             train[: own.start] = train[own.stop :] = False
             held_out = one.held_out
             held_out = held_out[(held_out >= own.start) & (held_out < own.stop)]
-            answers = [
-                fit_control(c, train, one.labels[TRUE])[c.code[held_out]] for c in asked
-            ]
+            answers = [fit_control(c, train, one.labels[TRUE])[c.code[held_out]] for c in asked]
             tally.add(one.split, np.stack(answers).astype(np.float32), one.labels[TRUE])
         tallies.append(tally)
     return tallies
 
 
 def fit_control(
-    control: Control, train: Bools, labels: Ints, penalty: float = RIDGE_PENALTY
+    control: Control, train: Bools, labels: NDArray[Any], penalty: float = RIDGE_PENALTY
 ) -> Doubles:
     """(m,) decisions for the rows of a control's table, fitted on the training rows.
 

@@ -14,8 +14,8 @@ from emo_harness.probe.splits import PARTS
 Row = Mapping[str, Any]
 PROBES = ("logistic", "ridge", "lda", "mean-difference")
 READING = (
-    "E1 unseen word, E2 unseen template, E3 both seen but not together, E4 both unseen. In brackets "
-    "95% intervals, clustered by word and template; chance is .50."
+    "E1 unseen word, E2 unseen template, E3 both seen but not together, E4 both unseen. In "
+    "brackets 95% intervals, clustered by word and template; chance is .50."
 )
 UNINFORMATIVE = "(!) at chance by construction: it cannot put word and negation together"
 
@@ -47,9 +47,7 @@ def tables(evaluation: Evaluation) -> list[Table]:
             rows += _probes([row for row in own if row["features"] == feature])
         rows.append((("controls", *[""] * len(PARTS)), True))
         rows += _controls([row for row in own if row["features"] == "raw"], "all")
-        found.append(
-            Table(f"{dimension} at {site}", ("", *PARTS), rows, (READING, UNINFORMATIVE))
-        )
+        found.append(Table(f"{dimension} at {site}", ("", *PARTS), rows, (READING, UNINFORMATIVE)))
         within = [
             line
             for subset in ("not negated", "negated")
@@ -100,9 +98,7 @@ def _controls(rows: Sequence[Row], subset: str) -> list[tuple[tuple[str, ...], b
 
 def _within(rows: Sequence[Row], subset: str) -> list[tuple[tuple[str, ...], bool]]:
     pooled = [
-        r
-        for r in rows
-        if r["subset"] == subset and r["kind"] == "probe" and r["layer"] is None
+        r for r in rows if r["subset"] == subset and r["kind"] == "probe" and r["layer"] is None
     ]
     if not pooled:
         return []
@@ -140,7 +136,7 @@ def conclusions(evaluation: Evaluation) -> list[str]:
     lines = [
         one["text"]
         for one in evaluation.verdicts
-        if one["split"] == "E4" and one["subset"] == "all"
+        if one["split"] == "E4" and one["subset"] == "all" and one["layer"] is None
     ]
     for row in evaluation.results:
         if row["split"].startswith("from ") and row["method"] == "mean-difference":

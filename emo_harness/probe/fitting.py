@@ -7,7 +7,7 @@ other and leaves alone what does not differ: Marks & Tegmark 2023; Belrose 2023)
 penalty to be chosen. Ridge, lda and logistic axes weigh features by what else correlates with them:
 they may read better and steer worse.
 
-Per layer, with direction w in raw units, unit vector u = w / |w| and class means m+, m-, the axis is
+Per layer, with direction w in raw units, u = w / |w| and class means m+, m-, the axis is
 
     v = u (u . (m+ - m-)),   origin (m+ + m-) / 2.
 """
@@ -166,7 +166,9 @@ def _fit_layer(
     ).astype(np.float32)
     summed = template_sums(values, targets.template, weights, n_templates)
     centres = summed[0] if centred else None
-    counts = np.stack([np.bincount(targets.template, row, n_templates) for row in weights[1:]])
+    counts = np.stack(
+        [np.bincount(targets.template, row, n_templates) for row in weights[1:]]
+    ).astype(np.float64)
     x = summed[1:].astype(np.float64)
     # The diagonal alone suffices for a difference of means.
     total = gram(values) if method in ("ridge", "lda") else np.square(values).sum(axis=0)
@@ -229,4 +231,3 @@ def _check(value: str, known: Sequence[str], option: str) -> None:
             expected=" or ".join(known),
             fix="name one of these",
         )
-

@@ -122,9 +122,7 @@ def probe_layer(
                     head_fits = [
                         _fit_heads(method, found, units, by_head, n_heads) for method in METHODS
                     ]
-                    decisions["heads"].append(
-                        _decide_heads(asked, head_fits, centres, at, n_heads)
-                    )
+                    decisions["heads"].append(_decide_heads(asked, head_fits, centres, at, n_heads))
         _count(tallies, decisions, one)
     return findings
 
@@ -138,9 +136,7 @@ def probe_keys(
 
 def task_keys(layer: int | None, features: Sequence[str], methods: Sequence[str]) -> list[Key]:
     """The control task of each of the features and methods."""
-    return [
-        Key(CONTROL_TASK, "control", True, f, layer, of=m) for f in features for m in methods
-    ]
+    return [Key(CONTROL_TASK, "control", True, f, layer, of=m) for f in features for m in methods]
 
 
 def decide(
@@ -185,9 +181,7 @@ def _tallies(
     return made
 
 
-def _count(
-    tallies: Mapping[str, Tally], decisions: Mapping[str, list[Floats]], one: Round
-) -> None:
+def _count(tallies: Mapping[str, Tally], decisions: Mapping[str, list[Floats]], one: Round) -> None:
     for name, tally in tallies.items():
         if name == "task":
             answers = np.concatenate(decisions["all"])[SHUFFLED_POLES::2]

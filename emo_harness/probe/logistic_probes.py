@@ -27,6 +27,8 @@ from emo_harness.probe.vectors import Vectors
 Floats = NDArray[np.float32]
 # Between a strong signal and a weak one; only what is expected of the time depends on it.
 USUAL_ITERATIONS = 150
+# Reached where signals are weak; such a fit is reported as not converged.
+MOST_ITERATIONS, MOST_ITERATIONS_FULL = 200, 1000
 FULL_FEATURES = ("raw", "centred")
 
 
@@ -47,7 +49,9 @@ def probe_logistic(
     """
     if not full:
         tally = Tally(targets, [Key("logistic", "probe", True, "raw")])
-        _ask(tally, None, vectors, targets, rounds, layers, ("raw",), (TRUE,), tell)
+        _ask(
+            tally, None, vectors, targets, rounds, layers, ("raw",), (TRUE,), MOST_ITERATIONS, tell
+        )
         return [tally]
     tallies = []
     for place in (None, *range(len(vectors.layers))):
@@ -55,7 +59,8 @@ def probe_logistic(
         tally = Tally(targets, probe_keys(layer, "all", FULL_FEATURES, ("logistic",)))
         task = Tally(targets, task_keys(layer, FULL_FEATURES, ("logistic",)), SEEN_WORDS)
         both = (TRUE, SHUFFLED_POLES)
-        _ask(tally, place, vectors, targets, rounds, layers, FULL_FEATURES, both, tell, task)
+        most = MOST_ITERATIONS_FULL
+        _ask(tally, place, vectors, targets, rounds, layers, FULL_FEATURES, both, most, tell, task)
         tallies += [tally, task]
     return tallies
 
@@ -80,6 +85,7 @@ def _ask(
     layers: Sequence[LayerFindings],
     features: Sequence[str],
     labels: Sequence[int],
+    most: int,
     tell: Callable[[str], object],
     task: Tally | None = None,
 ) -> None:
@@ -87,15 +93,15 @@ def _ask(
     columns = slice(None) if place is None else vectors.layer(place)
     converged = np.ones(len(tally.keys), bool)
     for number, one in enumerate(rounds):
-        decisions = []
+        decisions: list[Floats] = []
         for feature in features:
             moments = joined_moments(own, number, "all", feature)
             centres = joined_centres(own, number, feature)
             train = np.flatnonzero(one.split.train)
             x = _standardised(vectors.scaled, train, columns, moments, targets.template, centres)
-            fits = []
+            fits: list[LinearFit] = []
             for label in labels:
-                fit = fit_logistic(x, one.labels[label][train] > 0)
+                fit = fit_logistic(x, one.labels[label][train] > 0, max_iterations=most)
                 converged[len(decisions) * len(labels) + len(fits)] &= fit.converged
                 weights = fit.coef / np.sqrt(moments.variances)
                 fits.append(

@@ -34,6 +34,7 @@ Doubles = NDArray[np.float64]
 FEWEST_WORDS = 20
 N_DRAWS = 1000
 STATISTICS = ("pearson", "spearman")
+FEATURES = ("raw", "centred")
 
 
 def norms_of(path: Path, targets: Targets) -> tuple[Norms, Doubles]:
@@ -80,11 +81,13 @@ def probe_norms(
             x = sums.astype(np.float64)
             counts = np.stack(
                 [np.bincount(targets.template, row, len(targets.negates)) for row in weights]
-            )
+            ).astype(np.float64)
             total = gram(values[train])
-            for feature in ("raw", "centred"):
+            for feature in FEATURES:
                 centres = found.layers[place].centres[number, feature]
-                fit = ridge(moments(TemplateSums(counts[0], x[0], counts[1:], x[1:]), total, centres))
+                fit = ridge(
+                    moments(TemplateSums(counts[0], x[0], counts[1:], x[1:]), total, centres)
+                )
                 made = decide(values[asked], [fit], centres, targets.template[asked])
                 for key, decisions in zip(_keys(feature, layer), made, strict=True):
                     filled = np.full(len(targets), np.nan)
@@ -94,14 +97,16 @@ def probe_norms(
         for one in found.rounds:
             train = one.split.train & has
             y = _targets(targets, signed, train, one, sign)[0]
-            made = fit_control(control, train, y)[control.code]
-            kept = np.where(~one.split.train & has, made * sign, np.nan)
-            scores.setdefault(Key(control.name, "control", True), []).append((one, kept))
+            answers = fit_control(control, train, y)[control.code]
+            kept = np.where(~one.split.train & has, answers * sign, np.nan)
+            for feature in FEATURES:
+                key = Key(control.name, "control", True, feature)
+                scores.setdefault(key, []).append((one, kept))
     rng = np.random.default_rng([0, 5])
     return [
         row
-        for key, made in scores.items()
-        for row in _correlations(key, made, targets, signed, site, rng)
+        for key, by_round in scores.items()
+        for row in _correlations(key, by_round, targets, signed, site, rng)
     ]
 
 
@@ -167,9 +172,7 @@ def _correlations(
                 whole, float(low), float(high), int(times.sum()), len(means), len(templates)
             )
             rows.append(
-                result(
-                    targets.dimension, site, key, part, estimate, np.array(by_seed[name]), name
-                )
+                result(targets.dimension, site, key, part, estimate, np.array(by_seed[name]), name)
             )
     return rows
 

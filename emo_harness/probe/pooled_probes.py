@@ -204,7 +204,7 @@ def _probe_subset(
         tally.add(one.split, answers, one.labels[TRUE])
         if subset == "all":
             task.add(one.split, answers[SHUFFLED_POLES::2], one.labels[SHUFFLED_POLES])
-    tally.converged = [bool(each) for each in converged.all(axis=0)]
+    tally.converged = [bool(converged[:, k].all()) for k in range(len(tally.keys))]
     found.tallies += [tally, task] if subset == "all" else [tally]
 
 

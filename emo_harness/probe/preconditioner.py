@@ -81,9 +81,7 @@ class FullGram:
             variances = np.where(diagonal > CONSTANT, diagonal, 1)
             # A sliver above the penalty keeps rounding in float32 from making it indefinite.
             matrix[np.diag_indices_from(matrix)] = diagonal + (penalty + 1e-4) * variances
-            factors.append(
-                cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
-            )
+            factors.append(cholesky(matrix, lower=True, overwrite_a=True, check_finite=False))
         return Preconditioner(self.blocks, factors)
 
 

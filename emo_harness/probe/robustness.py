@@ -55,7 +55,9 @@ def by_shape(found: Strict, site: str) -> tuple[list[dict[str, Any]], list[dict[
         ]
         estimate = _mean_of(accuracy[there], int(times.sum()), targets.word[times > 0])
         rows.append(
-            result(targets.dimension, site, key, "shape", estimate, np.full(len(found.rounds), _NAN))
+            result(
+                targets.dimension, site, key, "shape", estimate, np.full(len(found.rounds), _NAN)
+            )
             | {"n_templates": int(there.sum()), "n_seeds": len(found.rounds)}
         )
     return rows, shapes
@@ -76,7 +78,9 @@ def learning_curve(found: Strict, seed: int = 0) -> list[dict[str, Any]]:
     features = ("raw", "centred")
     counts = template_counts(rounds, targets)
     n_templates, n_layers = len(targets.negates), len(vectors.layers)
-    orders = [_in_turn(one.split.seen_templates, targets.negates, seed, k) for k, one in enumerate(rounds)]
+    orders = [
+        _in_turn(one.split.seen_templates, targets.negates, seed, k) for k, one in enumerate(rounds)
+    ]
     decisions = [
         np.zeros((len(features) * len(sizes), len(one.held_out)), np.float32) for one in rounds
     ]

@@ -108,17 +108,35 @@ def split_rows(targets: Targets, seed: int, group: tuple[str, str] = ("lemma", "
     return Split(seed, part, seen_words, seen_templates)
 
 
+def never_held_out(targets: Targets, group: tuple[str, str]) -> list[str]:
+    """Groups too large for their stratum's share, which stay in training, in words."""
+    found = []
+    kinds = (
+        (group[0], word_groups(targets, group[0]), targets.poles, "words", targets.lemmas),
+        (group[1], template_groups(targets, group[1]), targets.negates, "templates", None),
+    )
+    for rule, groups, held, noun, names in kinds:
+        labels = names or (targets.shapes if rule == "shape" else targets.template_texts)
+        strata, sizes = _strata(groups, held), np.bincount(groups)
+        for number, size in enumerate(sizes):
+            share = HELD_OUT * sizes[strata == strata[number]].sum()
+            if size > _MOST * share and size > sizes[strata == strata[number]].min():
+                first = labels[int(np.flatnonzero(groups == number)[0])]
+                found.append(f"{rule} {first!r} ({size} {noun})")
+    return found
+
+
 def _numbered(names: Sequence[Hashable]) -> Ints:
     places = {name: k for k, name in enumerate(dict.fromkeys(names))}
     return np.array([places[name] for name in names], np.int64)
 
 
 def _strata(groups: Ints, kinds: NDArray[np.generic]) -> Ints:
-    """(n_groups,) which kinds a group holds, as a number."""
+    """(n_groups,) number of the kind that most of a group's members are of."""
     _, codes = np.unique(kinds, return_inverse=True)
-    held = np.zeros(int(groups.max()) + 1, np.int64)
-    np.bitwise_or.at(held, groups, 1 << codes)
-    return held
+    n_kinds = int(codes.max()) + 1
+    counts = np.bincount(groups * n_kinds + codes, minlength=n_kinds * (int(groups.max()) + 1))
+    return counts.reshape(-1, n_kinds).argmax(axis=1).astype(np.int64)
 
 
 def _held_out(groups: Ints, strata: Ints, rng: np.random.Generator) -> Bools:

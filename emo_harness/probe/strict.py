@@ -8,17 +8,19 @@ clustered by word and by template (`clustered`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_harness.errors import quoted
 from emo_harness.probe.centring import neutral_means
 from emo_harness.probe.controls import EMBEDDING, LAYER_0, probe_controls
 from emo_harness.probe.layer_probes import LayerFindings, probe_layer
 from emo_harness.probe.pooled_probes import PooledFindings, probe_pooled
 from emo_harness.probe.rounds import Round, draw_round, template_counts
+from emo_harness.probe.splits import never_held_out
 from emo_harness.probe.tally import Tally
 from emo_harness.probe.targets import Targets, read_targets
 from emo_harness.probe.vectors import Vectors, read_vectors
@@ -60,6 +62,11 @@ class Strict:
     remarks: list[str] = field(default_factory=list)
     rivals: list[Tally] = field(default_factory=list)
 
+    def release(self) -> None:
+        """Give the activations' memory back; their units stay."""
+        self.vectors = replace(self.vectors, scaled=self.vectors.scaled[:0].copy())
+        self.tallies, self.rivals, self.layers = [], [], []
+
 
 def evaluate_strict(
     store: Activations,
@@ -89,27 +96,34 @@ def evaluate_strict(
         store, site, np.concatenate([targets.rows, targets.neutral_rows]), layers
     )
     work = expected_work(vectors, targets, seeds)
-    found_layers, tallies = _layers(vectors, targets, rounds, dimension, tell, work["layers"])
+    found_layers, layer_results = _layers(
+        vectors,
+        targets,
+        rounds,
+        site,
+        lambda layer: tell(f"{dimension}: layer {layer}", work["layers"] / len(vectors.layers)),
+    )
     doing = f"{dimension}: all layers"
     tell(doing, 0.0)
     a_step = work["steps"] / (_EXPECTED_STEPS * len(targets.subsets))
     pooled = probe_pooled(vectors, targets, rounds, found_layers, lambda: tell(doing, a_step))
     tell(f"{dimension}: controls", work["gram"])
     controls = probe_controls(targets, rounds, store.span_embeddings())
-    found = Strict(targets, vectors, rounds, pooled, found_layers, [*tallies, *pooled.tallies])
+    found = Strict(targets, vectors, rounds, pooled, found_layers, list(pooled.tallies))
     first = _layer_0(found, site)
     found.tallies += controls
     features = pooled.features
     for tally in [*controls, *first]:
         found.results += _beside(tally, dimension, site, features)
-    for tally in [*pooled.tallies, *(one for layer in found_layers for one in layer.tallies)]:
+    for tally in pooled.tallies:
         found.results += tally.results(dimension, site)
+    found.results += layer_results
     found.rivals = [*controls, *first]
     for tally in pooled.tallies:
         found.verdicts += pooled_verdicts(dimension, tally, found.rivals)
     by_layer = [layer.tallies[0] for layer in found_layers]
     found.verdicts += best_layer_verdicts(dimension, by_layer, controls, first)
-    _remark(found, store)
+    _remark(found, group)
     return found
 
 
@@ -134,14 +148,13 @@ def _layers(
     vectors: Vectors,
     targets: Targets,
     rounds: Sequence[Round],
-    dimension: str,
-    tell: Told,
-    share: float,
-) -> tuple[list[LayerFindings], list[Tally]]:
+    site: str,
+    tell: Callable[[int], object],
+) -> tuple[list[LayerFindings], list[dict[str, Any]]]:
+    """What every layer gave, and its rows of results; answers of single heads are not kept."""
     counts = template_counts(rounds, targets)
-    n, found, tallies = len(targets), [], []
+    n, found, results = len(targets), [], []
     for place, layer in enumerate(vectors.layers):
-        tell(f"{dimension}: layer {layer}", share / len(vectors.layers))
         columns = vectors.layer(place)
         neutral = neutral_means(
             vectors.scaled[n:, columns], targets.neutral_template, len(targets.negates)
@@ -150,9 +163,12 @@ def _layers(
         one = probe_layer(
             values, neutral, vectors.scale[columns], layer, vectors.n_heads, targets, rounds, counts
         )
+        for tally in one.tallies:
+            results += tally.results(targets.dimension, site)
+        one.tallies = [tally for tally in one.tallies if tally.keys[0].head is None]
         found.append(one)
-        tallies += one.tallies
-    return found, tallies
+        tell(layer)
+    return found, results
 
 
 def _layer_0(found: Strict, site: str) -> list[Tally]:
@@ -181,13 +197,16 @@ def _beside(
     """Rows of controls: those that see no activations stand beside each form of the features."""
     rows = []
     for row in tally.results(dimension, site):
-        if row["kind"] != "control" or row["method"] != LAYER_0 and row["features"]:
+        if row["kind"] != "control" or (row["method"] != LAYER_0 and row["features"]):
             continue
         rows += [row] if row["features"] else [{**row, "features": one} for one in features]
     return rows
 
 
-def _remark(found: Strict, store: Activations) -> None:
+def _remark(found: Strict, group: tuple[str, str]) -> None:
+    large = never_held_out(found.targets, group)
+    if large:
+        found.remarks.append(f"too large to be held out, always in training: {quoted(large, 4)}")
     names = {key.method for tally in found.tallies for key in tally.keys}
     if EMBEDDING not in names:
         found.remarks.append(

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from emo_harness.probe.balanced_axes import drawn_weights
 from emo_harness.probe.evaluation import Evaluation
 from emo_harness.probe.logistic_probes import expected_seconds, probe_logistic
 from emo_harness.probe.norm_probes import norms_of, probe_norms
 from emo_harness.probe.robustness import by_shape, learning_curve
 from emo_harness.probe.strict import SEEDS, Strict, Told, evaluate_strict
 from emo_harness.probe.targets import dimensions_of, read_targets
-from emo_harness.probe.transfer import angles, shared_poles, transfer
+from emo_harness.probe.transfer import angles, draw_axes, shared_poles, transfer
+from emo_harness.probe.vectors import read_vectors
 from emo_harness.probe.verdicts import pooled_verdicts
 
 if TYPE_CHECKING:
@@ -86,10 +90,15 @@ def strict_evaluation(
         made.robustness[name] = of_dimension
         if norms is not None:
             read, signed = norms_of(norms, found.targets)
-            of_dimension["norms"] = {"file": read.name, "layout": read.layout, "sha256": read.sha256}
+            of_dimension["norms"] = {
+                "file": read.name,
+                "layout": read.layout,
+                "sha256": read.sha256,
+            }
             made.results += probe_norms(found, signed, site, store.span_embeddings())
+        found.release()
         kept.append(found)
-    _relate(made, kept, site)
+    _relate(store, made, kept, site, tell)
     return made
 
 
@@ -118,19 +127,32 @@ def _add_logistic(found: Strict, seeds: int, full: bool, site: str, tell: Told) 
     )
 
 
-def _relate(made: Evaluation, kept: Sequence[Strict], site: str) -> None:
-    """Transfer and angles between every two dimensions."""
+def _relate(
+    store: Activations, made: Evaluation, kept: Sequence[Strict], site: str, tell: Told
+) -> None:
+    """Transfer and angles between every two dimensions, of which one is in memory at a time."""
     if len(kept) < 2:
         made.remarks.append(
             "cross-axis transfer and angle are not applicable: one dimension was evaluated"
         )
+        return
+    rng = np.random.default_rng([0, 3])
+    drawn = drawn_weights([one.targets for one in kept], rng)
+    layers = kept[0].vectors.layers
+    axes = []
+    for place, asked in enumerate(kept):
+        tell(f"{asked.targets.dimension}: transfer and angles", 0.0)
+        vectors = read_vectors(store, site, asked.targets.rows, layers)
+        axes.append(draw_axes(vectors, asked.targets, drawn[place], rng))
+        for other in kept:
+            if other is not asked:
+                made.results += transfer(other, asked.targets, vectors, site)
+        del vectors
     for number, first in enumerate(kept):
-        for second in kept[number + 1 :]:
-            made.results += transfer(first, second, site) + transfer(second, first, site)
-            pair = f"{first.targets.dimension}, {second.targets.dimension}"
-            made.robustness[pair] = {
-                "angles": angles(first, second),
-                "words_with_both_poles": shared_poles(first, second),
+        for other_number, second in enumerate(kept[:number]):
+            made.robustness[f"{second.targets.dimension}, {first.targets.dimension}"] = {
+                "angles": angles(axes[other_number], axes[number], layers),
+                "words_with_both_poles": shared_poles(second.targets, first.targets),
             }
 
 

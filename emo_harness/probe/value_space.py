@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from emo_harness.activations.store import Activations
 from emo_harness.probe.components import (
+    PASSES,
     Components,
     block_components,
     exact_components,
@@ -26,6 +28,8 @@ from emo_harness.probe.word_means import (
 N_COMPONENTS = 10
 N_DRAWN = 3
 MOST_POINTS = 1_500
+# Of all rows: for the mean, for every pass, for the scores.
+N_READINGS = PASSES + 2
 FACTORS = ("template", "word", "shape", "negation", "n_tokens")
 
 
@@ -54,6 +58,7 @@ def value_space(
     averages = _template_means(store, means, template)
     chosen = np.sort(rng.permutation(np.flatnonzero(first))[:MOST_POINTS])
     views = [_word_view(means)]
+    bar = tqdm(total=2 * N_READINGS * store.n_rows, desc="components", unit="row", disable=None)
     for name, title, offsets in (
         ("prompts", "all prompts", None),
         ("prompts-centred", "all prompts, each minus the mean of its template", averages),
@@ -62,11 +67,13 @@ def value_space(
         def blocks(offsets: NDArray[np.float32] | None = offsets) -> Iterator[NDArray[np.float32]]:
             for rows, vectors in store.blocks(means.site, layers=means.layers):
                 flat = vectors.reshape(len(vectors), -1)
+                bar.update(len(vectors))
                 yield flat if offsets is None else flat - offsets[template[rows]]
 
         found = block_components(blocks, N_COMPONENTS, rng)
         scores = np.concatenate([found.scores(block) for block in blocks()])
         views.append(_view(name, title, found, scores, index, targets, chosen))
+    bar.close()
     for number in _spread(index, n_templates):
         rows = np.flatnonzero(first & (index["template"].to_numpy() == number))
         vectors = store.read(means.site, rows=rows, layers=means.layers).reshape(len(rows), -1)

@@ -143,7 +143,7 @@ def made_store(
             )
         )
     if embeddings:
-        drawn = rng.standard_normal((len(spellings), 16)).astype(np.float32)
+        drawn = np.random.default_rng(99).standard_normal((len(spellings), 16)).astype(np.float32)
         save_file({"embedding": drawn}, folder / "spans.safetensors")
     names = [name for name in ("valence", "arousal") if name in prompts]
     manifest = Manifest(

@@ -73,7 +73,7 @@ def made_store(
     site: str = "value",
     **facts: Any,
 ) -> Activations:
-    """Activations = template offset + target . directions * signal / 2 + noise, in capture order."""
+    """Template offsets + targets . directions * signal / 2 + noise, in capture order."""
     table = made_table() if table is None else table
     rng = np.random.default_rng([seed, 2])
     table = table.iloc[rng.permutation(len(table))].reset_index(drop=True)
@@ -148,9 +148,7 @@ def made_results(dimension: str = "valence", n_layers: int = 4, n_heads: int = 3
         for split, drop in (("E1", 0.05), ("E2", 0.1), ("E3", 0.0), ("E4", 0.15)):
             for layer in [*range(n_layers), None]:
                 high = 0.55 + 0.1 * (n_layers if layer is None else layer) - drop
-                rows.append(
-                    _result(common, features, "ridge", "probe", split, layer, None, high)
-                )
+                rows.append(_result(common, features, "ridge", "probe", split, layer, None, high))
         for layer in range(n_layers):
             for head in range(n_heads):
                 at = 0.5 + 0.05 * layer + 0.02 * head

@@ -39,6 +39,17 @@ def test_differences_are_gains_apart_and_change_sign_with_the_order() -> None:
     assert "temperature default / 1" in there["ea01"].differs
 
 
+def test_runs_that_differ_in_their_steering_show_every_arms_accuracy() -> None:
+    first, second = run(), run(settings={"steer": "valence:+1 (0123)"})
+    rows = compared(first, second)
+    for column, name in enumerate(NAMES):
+        row = rows[CONTROL if name == "control" else f"{name} (accuracy)"]
+        accuracies = [100 * one.scores[:, column].mean() for one in (first, second)]
+        assert (row.first_gain_pp, row.second_gain_pp) == pytest.approx(accuracies)
+        assert row.difference_pp == pytest.approx(accuracies[0] - accuracies[1])
+    assert not any("(accuracy)" in name for name in compared(first, run()))
+
+
 def test_questions_are_paired_by_what_they_ask_not_by_their_place() -> None:
     first = run()
     turned = np.arange(120)[::-1]

@@ -67,9 +67,7 @@ def test_repeats_within_a_cluster_are_no_evidence_of_their_own() -> None:
 def test_interaction_of_prompts_of_their_own_is_near_welchs_and_not_narrower() -> None:
     rng = np.random.default_rng(4)
     high, low = rng.standard_normal(14), 2 * rng.standard_normal(20) + 1
-    found = interaction(
-        np.concatenate([high, low]), np.arange(34) < 14, np.arange(34)
-    )
+    found = interaction(np.concatenate([high, low]), np.arange(34) < 14, np.arange(34))
     welch = stats.ttest_ind(high, low, equal_var=False).confidence_interval(0.95)
     assert (found.high - found.low) == pytest.approx(welch.high - welch.low, rel=0.05)
 

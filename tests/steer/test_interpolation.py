@@ -91,7 +91,7 @@ def test_a_summary_tells_slopes_and_crossing(model: LoadedModel) -> None:
 
 
 def test_prompts_of_other_lengths_are_refused(model: LoadedModel) -> None:
-    with pytest.raises(UserError, match="4 tokens .* and 3"):
+    with pytest.raises(UserError, match=r"4 tokens .* and 3"):
         interpolate(model, (FROM, "w1 w2 w3"), n_steps=2, n_continuations=2, max_tokens=3)
 
 

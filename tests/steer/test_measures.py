@@ -176,9 +176,7 @@ def test_equal_seeds_give_equal_measures(
 
 def test_odds_and_divergence_are_their_formulas() -> None:
     rng = np.random.default_rng(0)
-    p, q = (
-        torch.from_numpy(rng.standard_normal((3, 9))).log_softmax(-1).float() for _ in range(2)
-    )
+    p, q = (torch.from_numpy(rng.standard_normal((3, 9))).log_softmax(-1).float() for _ in range(2))
     sets = FirstTokens((1, 2), (5,), (), ())
     expected = (p[:, [1, 2]].exp().sum(1) / p[:, 5].exp()).log()
     assert log_odds(p, sets) == pytest.approx(expected.numpy(), rel=1e-5)

@@ -71,8 +71,10 @@ def test_packed_passes_are_steered_as_plain_ones(kind: str, site: str) -> None:
     with steering.everywhere(layout):
         found = packed_score()
         plain_logits = logits(model.model, sequence[:-1])
-    expected = plain_logits[-3:].log_softmax(-1).gather(
-        1, torch.from_numpy(sequence[-3:].astype(np.int64))[:, None]
+    expected = (
+        plain_logits[-3:]
+        .log_softmax(-1)
+        .gather(1, torch.from_numpy(sequence[-3:].astype(np.int64))[:, None])
     )
     assert found == pytest.approx(float(expected.sum()), abs=1e-4)
     assert packed_score() == before

@@ -41,7 +41,7 @@ def test_a_token_that_begins_words_of_both_sets_counts_for_neither() -> None:
 
 def test_unknown_words_begin_with_no_token_of_their_own() -> None:
     words = word_tokenizer(4)
-    words.unk_token = "</s>"
+    words.add_special_tokens({"unk_token": "</s>"})
     found = first_tokens(WordSets(positive=["w1", "never"], negative=["w2"]), words)
     assert found.left_out == ("never",) and len(found.positive) == 1
 
@@ -49,7 +49,7 @@ def test_unknown_words_begin_with_no_token_of_their_own() -> None:
 @pytest.mark.parametrize("negative", [["never"], ["w1"]])
 def test_a_set_without_a_token_of_its_own_is_refused(negative: list[str]) -> None:
     words = word_tokenizer(4)
-    words.unk_token = "</s>"
+    words.add_special_tokens({"unk_token": "</s>"})
     with pytest.raises(UserError, match="first tokens of the"):
         first_tokens(WordSets(positive=["w1"], negative=negative), words)
 

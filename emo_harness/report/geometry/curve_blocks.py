@@ -157,9 +157,10 @@ def _control_curves(one: Curves) -> list[Curve]:
     found = []
     for control in (c for c in one.controls if c.informative):
         points = control.points
-        if len(points) < 2 and control.pooled:
+        if len(points) < 2 and (points or control.pooled):
             ends = (int(min(layers)), int(max(layers)))
-            points = [control.pooled[0].model_copy(update={"layer": end}) for end in ends]
+            level = (*control.pooled, *points)[0]
+            points = [level.model_copy(update={"layer": end}) for end in ends]
         heights = [known(p.accuracy) for p in points if p.accuracy is not None]
         if heights:
             found.append((max(heights), _curve(control.name, points, is_control=True)))
