@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+# Models that come with the package, by the name a user may give.
+EMBEDDED = {"emo-demo": "emo-demo-lm", "emo-feelings": "emo-feelings-lm"}
 FOLDERS = ("tasks", "templates", "stimuli_images")
 
 
@@ -23,3 +25,13 @@ def resource(name: str) -> Path:
     inside = PACKAGE / "_resources"
     root = inside if (inside / top).is_dir() else PACKAGE.parent
     return root / name
+
+
+def embedded_model(name: str) -> str:
+    """The folder of a model that comes with the package, by its name; any other name as it is.
+
+    A folder of the user's that is called so comes first.
+    """
+    if name in EMBEDDED and not Path(name).exists():
+        return str(PACKAGE / "demo" / "weights" / EMBEDDED[name])
+    return name

@@ -12,7 +12,8 @@ are ours over the fastest peer, among those that reach it and among all.
 
 Evaluation: `emo probe evaluate --dimension valence` with its defaults, as a process of its own, on
 190 words x 254 templates of float16 value vectors: words, templates and their products in a few
-hundred directions, and valence along one per layer from a third of the layers on.
+hundred directions, and valence along one per layer from a third of the layers on. The peak is of
+resident memory, in which pages of the mapped store count.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ N_DIRECTIONS = 128
 def features(n: int, d: int, rng: np.random.Generator) -> Floats:
     """(n, d) standardised, of a falling spectrum in a basis that mixes all features."""
     x = np.empty((n, d), np.float32)
-    scales = ((1 + np.arange(d)) ** -0.8 * rng.choice([-1, 1], d)).astype(np.float32)
+    falling = np.power(np.arange(1, d + 1), -0.8)
+    scales = np.asarray(falling * rng.choice([-1, 1], d), np.float32)
     order = rng.permutation(d)
     for first in range(0, n, 1024):
         block = rng.standard_normal((min(1024, n - first), d), dtype=np.float32) * scales
@@ -185,7 +187,8 @@ def write_store(folder: Path, n_words: int, n_templates: int, shape: tuple[int, 
     valence = rng.standard_normal((n_layers, d // n_layers), dtype=np.float32) / 8
     valence[: n_layers // 3] = 0
     poles = np.where(np.arange(n_words) % 2 == 0, 1, -1)
-    rows, shards = [], []
+    rows: list[dict[str, object]] = []
+    shards: list[Shard] = []
     for first in range(0, n_templates, TEMPLATES_PER_SHARD):
         own = range(first, min(first + TEMPLATES_PER_SHARD, n_templates))
         values = np.empty((len(own), n_words, d), np.float32)

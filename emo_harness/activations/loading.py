@@ -14,6 +14,7 @@ from emo_harness.activations.sites import Layout, layout_of
 from emo_harness.activations.store import ModelFacts
 from emo_harness.errors import UserError, quoted
 from emo_harness.model_identity import identities
+from emo_harness.resources import embedded_model
 
 ComputedDtype = Literal["float32", "bfloat16", "float16", "auto"]
 DTYPES = ("float32", "bfloat16", "float16", "auto")
@@ -49,7 +50,8 @@ def load_language_model(
     """Load a causal language model, or a model with images for its language half.
 
     Args:
-        name: a folder in Hugging Face format, or a repository on the hub.
+        name: a folder in Hugging Face format, a repository on the hub, or an embedded model
+            ("emo-feelings", "emo-demo").
         revision: branch, tag or commit on the hub.
         dtype: to compute in; "auto" is that of the weights.
         device: "cuda" where there is one, else "cpu".
@@ -66,12 +68,13 @@ def load_language_model(
         )
     where = _device(device, doing)
     source = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
-    config = _config(name, doing, source)
-    model = _model(name, doing, config, dtype, source).to(where).eval()
-    tokenizer = _tokenizer(name, doing, source)
+    place = embedded_model(name)
+    config = _config(place, doing, source)
+    model = _model(place, doing, config, dtype, source).to(where).eval()
+    tokenizer = _tokenizer(place, doing, source)
     layout = layout_of(model)
     _check_vocabulary(tokenizer, layout, doing)
-    model_args = {"pretrained": name} | ({"revision": revision} if revision else {})
+    model_args = {"pretrained": place} | ({"revision": revision} if revision else {})
     facts = ModelFacts(
         name=name,
         revision=revision,

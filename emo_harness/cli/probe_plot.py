@@ -173,11 +173,8 @@ def _trajectory(
 
     from emo_harness.activations.loading import load_language_model
     from emo_harness.cli.as_json import known
-    from emo_harness.probe.trajectory import (
-        class_trajectories,
-        prompts_to_follow,
-        trajectories,
-    )
+    from emo_harness.probe.trajectory import prompts_to_follow, trajectories
+    from emo_harness.probe.trajectory_steps import class_trajectories
 
     loaded = load_language_model(name)
     made = []

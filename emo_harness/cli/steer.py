@@ -130,7 +130,7 @@ def steer(
     summary = summarise(measured)
     remarks = [*steering.remarks, *_remarks(tokens)]
     told = _told(loaded, axes, steering, settings, tokens, summary, remarks)
-    files = _write(out, told, measured, summary, f"{model}: {_named(steering)}")
+    files = _write(out, told, measured, summary, f"{Path(model).name}: {_named(steering)}")
     _print(told, summary, remarks, files, as_json)
 
 

@@ -76,7 +76,7 @@ def command(
         "summary": summary,
         "texts": {"from": found.texts[0], "to": found.texts[1]},
     }
-    title = f"{model}: {mixed} from {start!r} to {end!r}"
+    title = f"{Path(model).name}: {mixed}, from {start!r} to {end!r}"
     files = write_result(out, NAME, told, _table(found), interpolation_curves(summary, title))
     if as_json:
         typer.echo(as_text(told))

@@ -78,19 +78,22 @@ The likelier set of verbs is the right one, on pairs of word and template that w
 ## Measured: reading it
 `emo probe evaluate`, strict protocol, {method} on raw activations of the last token; E4: word and template
 both unseen by the probe. In brackets the 95 % interval, clustered by word and template. The control
-is the best informative one.
+is the best informative one: the static embedding of the adjective with the negation flag given beside it
+knows what was planted, since the model has put the poles into its embeddings; the last token of a
+prompt is neither the adjective nor the denial.
 
 | dimension | site | all layers | best layer | best control |
 |---|---|---|---|---|
 {probes}
 
 ## Measured: turning it
-`emo steer` along the mean-difference axis, all positions, all layers. Log-odds of the verbs of the
-high against the low pole as next word, in nats, and their slope per unit of dose (a unit is the
-distance of the class means), beside the greatest slope, in size, among directions of the same length without meaning.
+`emo steer --words emo_harness/demo/verbs.yaml` along the mean-difference axis, all positions. Log-odds of
+the verbs of the high against the low pole as next word, in nats, by dose, and their slope per unit of dose (a
+unit is the distance of the class means), beside the greatest slope, in size, among random and orthogonal
+directions of the same length. What is added to the residual stream at several layers adds up.
 
-| axis | site | {doses} | slope | controls |
-|---|---|{rules}|---|---|
+| axis | site | layers | {doses} | slope | controls |
+|---|---|---|{rules}|---|---|
 {steering}
 
 ## Unknown
@@ -177,7 +180,7 @@ def card(folder: Path, figures: Mapping[str, Any]) -> str:
         doses=" | ".join(f"{dose:+g}" if dose else "0" for dose in doses),
         rules="|".join("---" for _ in doses),
         steering="\n".join(
-            f"| {row['axis']} | `{row['site']}` | "
+            f"| {row['axis']} | `{row['site']}` | {_span(row['layers'])} | "
             f"{' | '.join(f'{value:+.2f}' for value in row['log_odds'])} | {row['slope']:+.2f} | "
             f"{max(map(abs, row['control_slopes'])):.2f} |"
             for row in figures["steering"]
@@ -229,12 +232,17 @@ def _steering(folder: Path, model: Path) -> dict[str, Any]:
     return {
         "axis": told["axis"]["name"],
         "site": told["steering"]["site"],
+        "layers": told["steering"]["layers"],
         "doses": [point["dose"] for point in curve],
         "log_odds": [point["log_odds"] for point in curve],
         "slope": told["axis"]["slope"]["value"],
         "spearman": told["axis"]["spearman"],
         "control_slopes": [one["slope"]["value"] for one in told["controls"]],
     }
+
+
+def _span(layers: Sequence[int]) -> str:
+    return f"{layers[0]}-{layers[-1]}" if len(layers) > 1 else f"{layers[0]}"
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:

@@ -11,21 +11,19 @@ make it climbable: adjectives alone, then sentences cut after the adjective, the
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from emo_harness.probe.corpus import Corpus
+from emo_harness.steer.word_sets import load_word_sets
 
+VERBS = Path(__file__).resolve().parent / "verbs.yaml"
 OUTCOMES: Mapping[str, Mapping[int, tuple[str, ...]]] = {
-    "valence": {
-        1: ("smiled", "laughed", "enjoyed", "played", "hugged", "won"),
-        -1: ("cried", "hated", "lost", "failed", "fought", "died"),
-    },
-    "arousal": {
-        1: ("ran", "jumped", "danced", "cheered", "hit", "burst"),
-        -1: ("slept", "sat", "waited", "stayed", "lay", "read"),
-    },
+    dimension: {1: tuple(sets.positive), -1: tuple(sets.negative)}
+    for dimension in ("valence", "arousal")
+    for sets in [load_word_sets(VERBS, dimension)]
 }
 """Verbs by dimension and pole of the target; no verb stands twice."""
 

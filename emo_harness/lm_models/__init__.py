@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from emo_harness.resources import PACKAGE
+from emo_harness.resources import EMBEDDED, PACKAGE
 
-WEIGHTS = PACKAGE / "demo" / "weights" / "emo-demo-lm"
+WEIGHTS = PACKAGE / "demo" / "weights" / EMBEDDED["emo-demo"]
 
 # The same names are declared as `lm_eval.models` entry points in pyproject.toml, which lm-eval
 # reads from its first release with plugins on.

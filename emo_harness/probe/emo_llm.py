@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from emo_harness.errors import UserError
 from emo_harness.probe.clustered import Clusters
 from emo_harness.probe.emo_llm_splits import PARTS, Drawn, Prompts, draw, prompts_of
 from emo_harness.probe.evaluation import Evaluation, write_evaluation
@@ -139,6 +140,13 @@ def _one_seed(
     mean, scale = _scaler(train)
     _standardise(train, mean, scale)
     labels = prompts.label[drawn.train]
+    if labels.all() or not labels.any():
+        raise UserError(
+            f"fitting the split of seed {seed} in {store.folder}",
+            found="training prompts of one label alone",
+            expected="both labels",
+            fix="capture a corpus with more adjectives of both classes",
+        )
     fit = fit_logistic(
         train, labels, penalty_c=PENALTY_C, tolerance=TOLERANCE, max_iterations=MAX_ITERATIONS
     )

@@ -12,10 +12,15 @@ from emo_harness.probe.evaluation import Evaluation
 from emo_harness.probe.splits import PARTS
 
 Row = Mapping[str, Any]
-PROBES = ("logistic", "ridge", "lda", "mean-difference")
+PROBES = ("logistic", "ridge", "lda", "mean-difference", "knn")
 READING = (
     "E1 unseen word, E2 unseen template, E3 both seen but not together, E4 both unseen. In "
     "brackets 95% intervals, clustered by word and template; chance is .50."
+)
+READING_EMO_LLM = (
+    "E1 unseen adjective in any template, E2 unseen template, E3 both seen but not together. In "
+    "brackets 95% intervals, clustered by adjective and template; chance is .50. This protocol has "
+    "no controls: see --protocol strict."
 )
 UNINFORMATIVE = "(!) at chance by construction: it cannot put word and negation together"
 
@@ -45,9 +50,12 @@ def tables(evaluation: Evaluation) -> list[Table]:
         for feature in sorted(features, key=len):
             rows.append(((f"{feature} activations", *[""] * len(PARTS)), True))
             rows += _probes([row for row in own if row["features"] == feature])
-        rows.append((("controls", *[""] * len(PARTS)), True))
-        rows += _controls([row for row in own if row["features"] == "raw"], "all")
-        found.append(Table(f"{dimension} at {site}", ("", *PARTS), rows, (READING, UNINFORMATIVE)))
+        controls = _controls([row for row in own if row["features"] == "raw"], "all")
+        notes: tuple[str, ...] = (READING_EMO_LLM,)
+        if controls:
+            rows += [(("controls", *[""] * len(PARTS)), True), *controls]
+            notes = (READING, UNINFORMATIVE)
+        found.append(Table(f"{dimension} at {site}", ("", *PARTS), rows, notes))
         within = [
             line
             for subset in ("not negated", "negated")
@@ -56,10 +64,12 @@ def tables(evaluation: Evaluation) -> list[Table]:
         if within:
             found.append(
                 Table(
-                    f"{dimension} at {site}, fitted and asked within prompts of one kind",
+                    f"{dimension} at {site}, "
+                    + ("fitted and asked" if controls else "fitted on all, asked")
+                    + " within prompts of one kind",
                     ("", *PARTS),
                     within,
-                    ("here a control that is additive can be right",),
+                    ("here a control that is additive can be right",) if controls else (),
                 )
             )
     return found

@@ -1,11 +1,12 @@
 """Fitting: a dimension's axis on all rows of a store, in raw units.
 
 The default is the difference of class means with template offsets taken out (method
-"mean-difference", features "centred"). Of the directions here it reads no worse on words and
-templates that were not seen, it is what an intervention should add (it moves a class mean onto the
-other and leaves alone what does not differ: Marks & Tegmark 2023; Belrose 2023), and it needs no
-penalty to be chosen. Ridge, lda and logistic axes weigh features by what else correlates with them:
-they may read better and steer worse.
+"mean-difference", features "centred"). It is what an intervention should add: it moves one class
+mean onto the other and leaves alone what does not differ between them (Marks & Tegmark 2023;
+Belrose 2023), it needs no penalty to be chosen, and in planted activations it reads as well as any.
+Ridge, lda and logistic axes weigh features by what else correlates with them. Where a signal is
+weak against its surroundings they read better, and are the ones to choose for reading; what they
+add when steering is then partly the surroundings.
 
 Per layer, with direction w in raw units, u = w / |w| and class means m+, m-, the axis is
 
@@ -26,7 +27,7 @@ from emo_harness import __version__
 from emo_harness.axes import Axis
 from emo_harness.errors import UserError, nearest
 from emo_harness.probe.centring import balanced_weights, template_sums
-from emo_harness.probe.gram import Moments, TemplateSums, gram, moments
+from emo_harness.probe.gram import CONSTANT, Moments, TemplateSums, gram, moments
 from emo_harness.probe.linear_fits import RIDGE_PENALTY, penalty_of, solve
 from emo_harness.probe.logistic import fit_logistic
 from emo_harness.probe.shrinkage import dots, draw_pairs, shrinkage
@@ -178,6 +179,11 @@ def _fit_layer(
         centres,
     )
     difference, middle = _class_means(found, summed[0], centred)
+    if np.linalg.norm(difference) < CONSTANT * len(difference) ** 0.5:
+        # As in layer 0, where a template's last token knows nothing of the word: no axis, rather
+        # than one of rounding errors.
+        nothing = np.zeros(len(difference))
+        return nothing, middle * vectors.scale + vectors.shift, np.ones(len(difference))
     direction, deviations = _direction(method, found, values, targets, centres, vectors.scale)
     raw = direction / vectors.scale
     apart = difference * vectors.scale

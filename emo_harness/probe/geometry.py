@@ -18,27 +18,15 @@ from emo_harness.activations.store import Activations
 from emo_harness.axes import Axis
 from emo_harness.errors import UserError, quoted
 from emo_harness.probe.axis_cosines import axis_cosines
-from emo_harness.probe.circumplex import (
-    angle_test,
-    procrustes,
-    quadrant_accuracy,
-    rank_correlation,
-)
 from emo_harness.probe.norms import Norms
-from emo_harness.probe.plane import (
-    Plane,
-    angle_between,
-    fitted_plane,
-    held_out_plane,
-    must_belong,
-)
+from emo_harness.probe.plane import angle_between, fitted_plane, held_out_plane, must_belong
+from emo_harness.probe.plane_numbers import known, number, plane_numbers
 from emo_harness.probe.value_space import value_space
 from emo_harness.probe.word_likeness import word_likeness
 from emo_harness.probe.word_means import WordMeans, shown_name, word_means
 
 SCHEMA = 1
 PLANE = ("valence", "arousal")
-N_DRAWS = 1_000
 Row = dict[str, Any]
 Floats = NDArray[np.float64]
 
@@ -100,7 +88,7 @@ def geometry(store: Activations, plan: GeometryPlan) -> Row:
         "words": _words(means, norms),
         "planes": [plane_numbers(plane, means, norms, rng[1]) for plane in planes],
         "angles": (
-            [_known(asdict(angle)) for angle in angle_between(means, PLANE, rng[2])]
+            [known(asdict(angle)) for angle in angle_between(means, PLANE, rng[2])]
             if len(poled) == len(PLANE)
             else []
         ),
@@ -112,55 +100,6 @@ def geometry(store: Activations, plan: GeometryPlan) -> Row:
         "evaluations": [],
         "verdicts": [],
         "trajectory": None,
-    }
-
-
-def plane_numbers(
-    plane: Plane, means: WordMeans, norms: Floats | None, rng: np.random.Generator
-) -> Row:
-    """A plane's coordinates and how well they fit poles and norms.
-
-    No p-value is given in sample: axes that were fitted on words put these where they belong, so
-    exchanging words is no fair comparison.
-    """
-    poles = np.stack([means.poles(name) for name in plane.names], axis=1)
-    groups = means.groups
-
-    def of(reference: Floats, *, is_poles: bool) -> Row:
-        found: Row = {"against": "poles" if is_poles else "norms"}
-        two = len(plane.names) == 2 and np.isfinite(reference).any(axis=0).all()
-        if two and is_poles:
-            found["quadrants"] = asdict(
-                quadrant_accuracy(plane.points, poles, groups, rng, N_DRAWS)
-            )
-        if two:
-            # A pole of 0 on both dimensions, or norms in the very middle, have no direction.
-            found["angles"] = asdict(angle_test(plane.points, reference, groups, rng, N_DRAWS))
-        found["ranks"] = {
-            name: asdict(
-                rank_correlation(plane.points[:, i], reference[:, i], groups, rng, N_DRAWS)
-            )
-            for i, name in enumerate(plane.names)
-        }
-        if two and not is_poles:
-            found["procrustes"] = asdict(procrustes(plane.points, reference, groups, rng, N_DRAWS))
-        return found
-
-    fits = [of(poles, is_poles=True)]
-    if norms is not None:
-        fits.append(of(norms, is_poles=False))
-    if plane.in_sample:
-        fits = [_without_p(fit) for fit in fits]
-    return {
-        "how": plane.how,
-        "in_sample": plane.in_sample,
-        "names": list(plane.names),
-        "points": [[_number(v) for v in point] for point in plane.points],
-        "fits": [_known(fit) for fit in fits],
-        "by_layer": [
-            {"layer": layer, **_known(_at_layer(points, poles))}
-            for layer, points in zip(plane.layers, plane.by_layer, strict=True)
-        ],
     }
 
 
@@ -183,18 +122,6 @@ def with_others(
         "verdicts": list(verdicts),
         "trajectory": None if trajectory is None else list(trajectory),
     }
-
-
-def _at_layer(points: Floats, poles: Floats) -> Row:
-    """Of one layer: how often a word is on its pole's side, per axis, and in its quadrant."""
-    sides = {}
-    for i in range(points.shape[1]):
-        poled = np.abs(poles[:, i]) == 1
-        right = np.sign(points[poled, i]) == poles[poled, i]
-        sides[f"side_{i}"] = float(right.mean()) if poled.any() else math.nan
-    crossed = (np.abs(poles) == 1).all(axis=1)
-    in_quadrant = (np.sign(points[crossed]) == poles[crossed]).all(axis=1)
-    return {**sides, "quadrants": float(in_quadrant.mean()) if crossed.any() else math.nan}
 
 
 def spanning_axes(plan: GeometryPlan) -> list[Axis]:
@@ -284,26 +211,8 @@ def _words(means: WordMeans, norms: Floats | None) -> list[Row]:
             "word": str(row.word),
             "lemma": str(row.lemma),
             "list": str(row.list),
-            **{name: _number(poles[name][i]) for name in PLANE},
-            "norms": None if norms is None else [_number(v) for v in norms[i]],
+            **{name: number(poles[name][i]) for name in PLANE},
+            "norms": None if norms is None else [number(v) for v in norms[i]],
         }
         for i, row in enumerate(means.table.itertuples(index=False))
     ]
-
-
-def _without_p(fit: Any) -> Any:
-    if isinstance(fit, Mapping):
-        return {key: math.nan if key == "p" else _without_p(value) for key, value in fit.items()}
-    return fit
-
-
-def _known(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _known(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_known(item) for item in value]
-    return _number(value) if isinstance(value, float) else value
-
-
-def _number(value: float) -> float | None:
-    return float(f"{value:.6g}") if math.isfinite(value) else None

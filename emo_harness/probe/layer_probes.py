@@ -77,9 +77,10 @@ def probe_layer(
     weights = np.concatenate([one.weights for one in rounds])
     summed = template_sums(values, targets.template, weights, len(targets.negates))
     summed = summed.reshape(len(rounds), 4, *summed.shape[1:])
+    full = _full_grams(values, targets)
     for number, one in enumerate(rounds):
         sums = sums_of(summed[number, 1:], counts[number])
-        grams = _grams(values, targets, one)
+        grams = _grams(full, values, targets, one)
         held_out = one.held_out
         asked = values[held_out]
         decisions: dict[str, list[Floats]] = {name: [] for name in tallies}
@@ -190,16 +191,22 @@ def _count(tallies: Mapping[str, Tally], decisions: Mapping[str, list[Floats]], 
             tally.add(one.split, np.concatenate(decisions[name]), one.labels[TRUE])
 
 
-def _grams(values: Floats, targets: Targets, one: Round) -> dict[str, Doubles]:
-    """Of the training rows, by subset."""
-    train = one.split.train
-    if len(targets.subsets) == 1:
-        return {"all": gram(values[train])}
+def _full_grams(values: Floats, targets: Targets) -> dict[str, Doubles]:
+    """Of all rows, by subset."""
+    names = targets.subsets[1:] or ("all",)
+    return {name: gram(values[targets.subset(name)]) for name in names}
+
+
+def _grams(
+    full: Mapping[str, Doubles], values: Floats, targets: Targets, one: Round
+) -> dict[str, Doubles]:
+    """Of the training rows, by subset: of all rows, less those held out, which are fewer."""
+    held_out = ~one.split.train
     found = {}
-    for name in ("not negated", "negated"):
+    for name, total in full.items():
         own = targets.subset(name)
-        found[name] = gram(values[own][train[own]])
-    return {"all": found["not negated"] + found["negated"], **found}
+        found[name] = total - gram(values[own][held_out[own]])
+    return found if "all" in found else {"all": sum(found.values(), np.zeros(())), **found}
 
 
 def _templates(targets: Targets, subset: str) -> slice:

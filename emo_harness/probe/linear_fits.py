@@ -69,9 +69,14 @@ def solve(found: Moments, penalty: float) -> Doubles:
     """(K, d) solutions of (scatter + n penalty diag(variances)) w = products."""
     if found.scatter is None:
         raise ValueError("no scatter matrix at hand")
+    from scipy.linalg import cho_factor, cho_solve
+
     matrix = found.scatter.copy()
-    matrix[np.diag_indices_from(matrix)] += found.n * penalty * found.variances
-    return np.linalg.solve(matrix, found.products.T).T
+    # A penalty of 0 is let pass as far as rounding allows.
+    matrix[np.diag_indices_from(matrix)] += found.n * max(penalty, 1e-9) * found.variances
+    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    solved: Doubles = cho_solve(factor, found.products.T, check_finite=False)
+    return solved.T
 
 
 def solve_heads(found: Moments, n_heads: int, penalties: Sequence[float]) -> Doubles:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emo_harness.errors import UserError
 from emo_harness.probe.balanced_axes import drawn_weights
 from emo_harness.probe.evaluation import Evaluation
 from emo_harness.probe.logistic_probes import expected_seconds, probe_logistic
@@ -21,6 +22,15 @@ from emo_harness.probe.verdicts import pooled_verdicts
 
 if TYPE_CHECKING:
     from emo_harness.activations.store import Activations
+
+# What `--full` holds out together besides what --group says, from lax to strict.
+OTHER_GROUPS = (
+    ("adjective", "template"),
+    ("lemma", "template"),
+    ("lemma", "scenario"),
+    ("lemma", "shape"),
+)
+_NUMBERS = ("accuracy", "low", "high", "sd_over_seeds")
 
 
 def strict_evaluation(
@@ -41,7 +51,7 @@ def strict_evaluation(
     Args:
         dimensions: all that the corpus has by default.
         norms: a file of human norms, for ridge regression on them.
-        full: logistic controls, centred and layer-wise logistic fits as well.
+        full: logistic controls, centred and layer-wise logistic fits, and other groups held out.
         logistic: whether to fit logistic regressions at all.
         tell: see `evaluate_strict`.
 
@@ -67,10 +77,7 @@ def strict_evaluation(
             "corpus": store.manifest.corpus.get("sha256"),
         },
     )
-    if norms is not None:
-        # A file that does not fit is told before anything is computed.
-        for name in names:
-            norms_of(norms, read_targets(store, name))
+    normed = set() if norms is None else _normed(store, names, norms, made)
     kept: list[Strict] = []
     for name in names:
         found = evaluate_strict(
@@ -88,7 +95,7 @@ def strict_evaluation(
             "learning_curve": learning_curve(found),
         }
         made.robustness[name] = of_dimension
-        if norms is not None:
+        if norms is not None and name in normed:
             read, signed = norms_of(norms, found.targets)
             of_dimension["norms"] = {
                 "file": read.name,
@@ -97,9 +104,56 @@ def strict_evaluation(
             }
             made.results += probe_norms(found, signed, site, store.span_embeddings())
         found.release()
+        if full:
+            of_dimension["folds"] = _folds(store, name, site, seeds, group, layers, tell)
         kept.append(found)
     _relate(store, made, kept, site, tell)
     return made
+
+
+def _normed(store: Activations, names: Sequence[str], norms: Path, made: Evaluation) -> set[str]:
+    """The dimensions that the norms speak of; told before anything is computed.
+
+    Raises:
+        UserError: they speak of none.
+    """
+    errors: dict[str, UserError] = {}
+    for name in names:
+        try:
+            norms_of(norms, read_targets(store, name))
+        except UserError as error:
+            errors[name] = error
+    if len(errors) == len(names):
+        raise next(iter(errors.values()))
+    made.remarks += [f"{name}: no norms: {error.found}" for name, error in errors.items()]
+    return set(names) - set(errors)
+
+
+def _folds(
+    store: Activations,
+    dimension: str,
+    site: str,
+    seeds: int,
+    group: tuple[str, str],
+    layers: Sequence[int] | None,
+    tell: Told,
+) -> list[dict[str, Any]]:
+    """Pooled probes where other things are held out together: what a laxer rule lets through."""
+    found = []
+    for other in OTHER_GROUPS:
+        if other == group:
+            continue
+        tell(f"{dimension}: held out by {' and '.join(other)}", 0.0)
+        again = evaluate_strict(
+            store, dimension, site=site, seeds=seeds, group=other, layers=layers
+        )
+        found += [
+            {"group": list(other)}
+            | {name: row[name] for name in ("method", "features", "split", *_NUMBERS)}
+            for row in again.results
+            if row["kind"] == "probe" and row["subset"] == "all" and row["layer"] is None
+        ]
+    return found
 
 
 def _add_logistic(found: Strict, seeds: int, full: bool, site: str, tell: Told) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from emo_harness.steer.interpolation import InterpolationSummary
 from emo_harness.steer.summary import DirectionSummary, DosePoint, Summary
 
-PANEL_PX, LEFT_PX, GAP_PX, TOP_PX, FOOT_PX = (250, 190), 62, 70, 44, 50
+PANEL_PX, LEFT_PX, GAP_PX, RIGHT_PX, TOP_PX, FOOT_PX = (250, 190), 62, 76, 50, 30, 50
+TITLE_CHARACTERS = 100
 PX_PER_INCH = 72
 INK, QUIET, LINE, BAND, PAPER = "#1d2229", "#59626e", "#d3d8df", "#eceff3", "#ffffff"
 FIRST, SECOND = "#0067a8", "#b84a00"
@@ -87,7 +88,7 @@ def _figure(n_rows: int, n_columns: int, width_px: int = PANEL_PX[0]) -> Any:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    width = n_columns * (width_px + GAP_PX) + 20
+    width = n_columns * (width_px + GAP_PX) + RIGHT_PX
     height = n_rows * (PANEL_PX[1] + TOP_PX + FOOT_PX) + 20
     figure = Figure(figsize=(width / PX_PER_INCH, height / PX_PER_INCH), facecolor=PAPER)
     FigureCanvasSVG(figure)
@@ -132,7 +133,8 @@ def _band(
 def _svg(figure: Any, title: str) -> str:
     import matplotlib as mpl
 
-    figure.text(0.01, 0.985, title, color=INK, fontsize=11, va="top", parse_math=False)
+    shown = title if len(title) <= TITLE_CHARACTERS else f"…{title[-TITLE_CHARACTERS:]}"
+    figure.text(0.01, 0.985, shown, color=INK, fontsize=11, va="top", parse_math=False)
     written = io.BytesIO()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None, "Title": title}
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "emo-steer"}):

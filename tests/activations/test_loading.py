@@ -198,3 +198,10 @@ def test_an_unknown_dtype_is_refused(folder: Path) -> None:
 
 def test_an_unknown_device_is_refused(folder: Path) -> None:
     assert "no device 'abacus'" in refusal(folder, device="abacus").found
+
+
+@pytest.mark.parametrize("name", ["emo-demo", "emo-feelings"])
+def test_embedded_models_are_loaded_by_name(name: str) -> None:
+    loaded = load_language_model(name, device="cpu")
+    assert loaded.facts.name == name
+    assert loaded.facts.identity is not None

@@ -260,7 +260,7 @@ def test_figures_say_what_was_promised() -> None:
     assert {row["site"] for row in steered} == {"value", "resid_post"}
     for row in steered:
         assert (np.diff(row["log_odds"]) > 0).all()
-        assert row["slope"] > 2 * max(map(abs, row["control_slopes"]))
+        assert row["slope"] > 4 * max(map(abs, row["control_slopes"]))
 
 
 def test_measured_composition_is_that_of_the_card(

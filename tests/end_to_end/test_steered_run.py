@@ -57,13 +57,15 @@ def test_a_steered_run_pairs_with_the_unsteered_one(axes: Path, tmp_path: Path) 
     done = call("emo", "compare", str(tmp_path / "plain"), str(tmp_path / "moved"), "--json")
     assert done.returncode == 0, done.stderr
     rows = {row["stimulus"]: row for row in json.loads(done.stdout)}
-    assert {"(control accuracy)", "neutral-5 (accuracy)", "self-check (accuracy)"} <= set(rows)
+    placebos = {name for name, row in rows.items() if row["kind"] == "placebo"}
+    assert len(placebos) == 2
+    assert {"(control accuracy)", *(f"{name} (accuracy)" for name in placebos)} <= set(rows)
     assert all(row["n_questions"] == 40 for row in rows.values())
     assert "steer default / valence:+20" in rows["(control accuracy)"]["differs"]
     report = call("emo", "report", str(tmp_path), "--out", str(tmp_path / "report"), "--json")
     assert report.returncode == 0, report.stderr
-    models = {row["model"] for row in json.loads(report.stdout)}
-    assert len(models) == 3
+    labels = {row["label"] for row in json.loads(report.stdout)}
+    assert len(labels) == 3
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,18 @@ def test_centring_makes_up_for_words_that_are_missing_in_a_template(tmp_path: Pa
     assert (fit_axis(part, "valence", features="raw").cosines(reference)[2:] < 0.9).all()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_layer_that_knows_nothing_of_the_word_has_no_axis(tmp_path: Path, method: str) -> None:
+    prompts = made_prompts(40, 24)
+    values = made_activations(prompts, n_layers=2, first=0)
+    by_template = np.random.default_rng(0).standard_normal((24, 2, 6)).astype(np.float32)
+    values[:, 0] = by_template[prompts["template"]]
+    axis = fit_axis(made_store(tmp_path, prompts, values), "valence", method=method)
+    assert not axis.vectors[0].any()
+    assert axis.distances[1] > 1
+    assert np.isnan(axis.coordinates(values)[:, 0]).all()
+
+
 def test_the_command_fits_all_dimensions_into_one_file(store: Activations, tmp_path: Path) -> None:
     evaluation, out = tmp_path / "evaluation", tmp_path / "axes.safetensors"
     run = CliRunner().invoke

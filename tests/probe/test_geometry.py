@@ -173,12 +173,10 @@ def test_explained_variance_is_the_templates_until_it_is_centred(tmp_path: Path)
 
 def test_refuses_axes_of_another_model_and_other_stores(tmp_path: Path) -> None:
     store = made_store(tmp_path / "a", identity="content 1")
-    for facts in (
-        {"model": model_facts(identity="content 2").model_dump()},
-        {"model": model_facts(n_layers=7).model_dump()},
-    ):
+    for told in (model_facts(identity="content 2"), model_facts(n_layers=7)):
+        axes = tuple(made_axes(model=told.model_dump()))
         with pytest.raises(UserError, match="axis of"):
-            geometry(store, GeometryPlan(axes=tuple(made_axes(**facts))))
+            geometry(store, GeometryPlan(axes=axes))
     with pytest.raises(UserError, match="no site"):
         geometry(store, GeometryPlan(site="resid_post"))
     with pytest.raises(UserError, match="no layer 9"):

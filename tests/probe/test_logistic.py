@@ -50,9 +50,7 @@ def test_the_minimum_is_that_of_scikit_learn(
     ours = fit_logistic(x.astype(np.float64), y, penalty_c=c, tolerance=1e-8)
     peer = theirs(x, y, c)
     assert ours.converged
-    assert ours.loss == pytest.approx(
-        loss_of(peer.coef_[0], peer.intercept_[0], x, y, c), rel=1e-9
-    )
+    assert ours.loss == pytest.approx(loss_of(peer.coef_[0], peer.intercept_[0], x, y, c), rel=1e-9)
     assert np.linalg.norm(ours.coef - peer.coef_[0]) <= 1e-3 * np.linalg.norm(peer.coef_)
     assert ours.intercept == pytest.approx(peer.intercept_[0], abs=1e-3)
 

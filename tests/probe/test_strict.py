@@ -329,6 +329,8 @@ def test_full_adds_logistic_controls(tmp_path: Path) -> None:
     }
     by_layer = {row["layer"] for row in made.results if row["method"] == "logistic"}
     assert by_layer == {None, 0, 1}
+    groups = {tuple(one["group"]) for one in made.robustness["valence"]["folds"]}
+    assert groups == {("adjective", "template"), ("lemma", "template"), ("lemma", "scenario")}
 
 
 @pytest.mark.parametrize(
@@ -353,6 +355,14 @@ def test_wrong_options_are_told(
     assert isinstance(done.exception, UserError)
     assert found in str(done.exception)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_other_protocol_is_asked_for_by_name(two_dimensions: Path, tmp_path: Path) -> None:
+    options = ["--protocol", "emo-llm", "--dimension", "arousal"]
+    done = CliRunner().invoke(app, evaluate(two_dimensions, tmp_path, *options))
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "evaluation.json").read_text("utf-8"))["protocol"] == "emo-llm"
+    assert "logistic, all layers" in done.stdout
 
 
 def test_layers_are_numbers_and_ranges() -> None:

@@ -126,7 +126,7 @@ def section_blocks(numbers: GeometryNumbers, prefix: str) -> list[Block]:
     store = numbers.store
     where = f"layers {store.layers[0]} to {store.layers[-1]}" if store.layers else "no layer"
     told = [
-        *plane_sentences(numbers),
+        *plane_sentences(numbers, most=1),
         *curve_sentences(numbers),
         *trajectory_sentences(numbers),
     ]

@@ -75,11 +75,16 @@ def plane_blocks(numbers: GeometryNumbers, prefix: str, most: int | None = None)
     return blocks
 
 
-def plane_sentences(numbers: GeometryNumbers) -> list[str]:
-    """What the planes show, honest about nulls; held-out words first."""
-    planes = sorted(numbers.planes, key=lambda plane: plane.how != "held-out words")
+def plane_sentences(numbers: GeometryNumbers, most: int | None = None) -> list[str]:
+    """What the planes show, honest about nulls; held-out words first.
+
+    Args:
+        most: of the planes, and of the angles that of crossed words where there is one.
+    """
+    planes = sorted(numbers.planes, key=lambda plane: plane.how != "held-out words")[:most]
+    angles = sorted(numbers.angles, key=lambda angle: angle.words != "crossed")[:most]
     return [text for plane in planes for text in _sentences(plane)] + [
-        _angle_sentence(angle) for angle in numbers.angles
+        _angle_sentence(angle) for angle in angles
     ]
 
 
