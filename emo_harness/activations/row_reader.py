@@ -151,10 +151,10 @@ class RowReader:
         readings = Readings(prompt, token, token + 1)
         found, expected = (
             _float32_rows(engine, sequences, readings)
-            # Units and passes as small as they go, so that every kind of seam occurs.
+            # So small that chains, trees and several passes occur, and few enough to cost little.
             for engine in (
-                PackedEngine(self._sites, packed, 16, 13),
-                PaddedEngine(self._sites, self._model, 64),
+                PackedEngine(self._sites, packed, 2 * CHECKED_TOKENS + 8, CHECKED_TOKENS + 1),
+                PaddedEngine(self._sites, self._model, 16 * CHECKED_TOKENS),
             )
         )
         tolerance = TOLERANCE.get(next(self._model.parameters()).dtype, 5e-2)

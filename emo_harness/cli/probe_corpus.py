@@ -12,8 +12,8 @@ import typer
 from emo_harness.cli.as_json import known
 
 if TYPE_CHECKING:
-    from emo_harness.probe.corpus_counts import CorpusCounts
-    from emo_harness.probe.token_lints import CountTokens, TokenCounts
+    from emo_harness.probe.corpus.counts import CorpusCounts
+    from emo_harness.probe.corpus.token_lints import CountTokens, TokenCounts
 
 NAME = "corpus"
 EXAMPLE = (
@@ -42,9 +42,9 @@ def command(
     from dataclasses import asdict
 
     from emo_harness.probe.corpus import load_corpus
-    from emo_harness.probe.corpus_counts import count
-    from emo_harness.probe.lints import lint
-    from emo_harness.probe.token_lints import token_counts
+    from emo_harness.probe.corpus.counts import count
+    from emo_harness.probe.corpus.lints import lint
+    from emo_harness.probe.corpus.token_lints import token_counts
 
     corpus = load_corpus(adjectives or None, templates)
     count_tokens = _counting(tokenizer) if tokenizer else None

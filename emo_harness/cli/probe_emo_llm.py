@@ -46,7 +46,7 @@ def command(
     templates (E2) and combinations (E3). A capture that was cut short goes on where it was.
     """
     from emo_harness.probe.corpus import load_corpus
-    from emo_harness.probe.emo_llm_lists import WHICH, find_files
+    from emo_harness.probe.emo_llm.lists import WHICH, find_files
 
     which = _one_of(lists, WHICH, "--lists")
     stored = _one_of(dtype, ("float16", "bfloat16", "float32"), "--dtype")
@@ -90,7 +90,7 @@ def _captured(
 def _evaluated(
     store: Activations, corpus: Corpus, out: Path, seeds: int, knn: bool
 ) -> list[Evaluation]:
-    from emo_harness.probe.emo_llm import evaluate_emo_llm
+    from emo_harness.probe.emo_llm.protocol import evaluate_emo_llm
 
     return [
         evaluate_emo_llm(store, name, seeds=seeds, out=out / name, knn=knn)
@@ -100,9 +100,9 @@ def _evaluated(
 
 def _print(evaluations: list[Evaluation], corpus: Corpus, out: Path, as_json: bool) -> None:
     from emo_harness.cli.tables import console, print_table
-    from emo_harness.probe.emo_llm import PUBLISHED
-    from emo_harness.probe.emo_llm_lists import lists_told
-    from emo_harness.probe.emo_llm_text import comparison
+    from emo_harness.probe.emo_llm.lists import lists_told
+    from emo_harness.probe.emo_llm.protocol import PUBLISHED
+    from emo_harness.probe.emo_llm.texts import comparison
 
     told = lists_told(corpus)
     if as_json:

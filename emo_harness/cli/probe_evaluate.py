@@ -116,8 +116,8 @@ def _strict(
     from tqdm import tqdm
 
     from emo_harness.probe.evaluation import write_evaluation
-    from emo_harness.probe.splits import parse_group
-    from emo_harness.probe.strict_evaluation import strict_evaluation
+    from emo_harness.probe.strict.all_dimensions import strict_evaluation
+    from emo_harness.probe.strict.splits import parse_group
     from emo_harness.probe.targets import dimensions_of
 
     names = dimensions_of(store, dimensions or None)
@@ -154,7 +154,7 @@ def _strict(
 
 def _print(made: Evaluation) -> None:
     from emo_harness.cli.tables import console, print_table
-    from emo_harness.probe.evaluation_text import conclusions, tables
+    from emo_harness.probe.strict.evaluation_text import conclusions, tables
     from emo_harness.report.plain_text import visible
 
     where = console()
@@ -170,7 +170,7 @@ def _emo_llm(
     store: Activations, dimensions: list[str], site: str, seeds: int, out: Path, as_json: bool
 ) -> None:
     """Each dimension in `out`, or in a folder of its name there where there are several."""
-    from emo_harness.probe.emo_llm import SITE, evaluate_emo_llm
+    from emo_harness.probe.emo_llm.protocol import SITE, evaluate_emo_llm
     from emo_harness.probe.targets import dimensions_of
 
     if site != SITE:

@@ -43,7 +43,7 @@ def command(
     from emo_harness.activations.store import open_activations
     from emo_harness.axes import save_axes
     from emo_harness.cli.probe_evaluate import parse_layers
-    from emo_harness.probe.fitting import evaluation_facts, fit_axis
+    from emo_harness.probe.strict.fitting import evaluation_facts, fit_axis
     from emo_harness.probe.targets import dimensions_of
 
     opened = open_activations(store)

@@ -13,8 +13,8 @@ from emo_harness.errors import UserError, quoted
 if TYPE_CHECKING:
     from emo_harness.activations.store import Activations
     from emo_harness.axes import Axis
-    from emo_harness.probe.geometry import GeometryPlan
-    from emo_harness.probe.norms import Norms
+    from emo_harness.probe.corpus.norms import Norms
+    from emo_harness.probe.geometry.geometry import GeometryPlan
 
 NAME = "plot"
 EXAMPLE = (
@@ -65,8 +65,8 @@ def command(
     """
     from emo_harness.activations.store import open_activations
     from emo_harness.axes import load_axes
-    from emo_harness.probe.geometry import GeometryPlan, geometry, with_others
-    from emo_harness.probe.layer_curves import layer_curves, read_results, read_verdicts
+    from emo_harness.probe.geometry.geometry import GeometryPlan, geometry, with_others
+    from emo_harness.probe.geometry.layer_curves import layer_curves, read_results, read_verdicts
     from emo_harness.report.geometry import GeometryNumbers, geometry_writers
     from emo_harness.whole_file import text_writer, write_folder, write_whole
 
@@ -120,7 +120,7 @@ def _norms(path: Path | None) -> dict[str, Norms]:
     Raises:
         UserError: it has none for any dimension of the plane.
     """
-    from emo_harness.probe.norms import load_norms
+    from emo_harness.probe.corpus.norms import load_norms
 
     if path is None:
         return {}
@@ -142,7 +142,7 @@ def _followed(model: str | None, plan: GeometryPlan) -> list[Axis]:
     Raises:
         UserError: there is no axis to follow.
     """
-    from emo_harness.probe.geometry import spanning_axes
+    from emo_harness.probe.geometry.geometry import spanning_axes
 
     if model is None:
         return []
@@ -173,8 +173,8 @@ def _trajectory(
 
     from emo_harness.activations.loading import load_language_model
     from emo_harness.cli.as_json import known
-    from emo_harness.probe.trajectory import prompts_to_follow, trajectories
-    from emo_harness.probe.trajectory_steps import class_trajectories
+    from emo_harness.probe.geometry.trajectory import prompts_to_follow, trajectories
+    from emo_harness.probe.geometry.trajectory_steps import class_trajectories
 
     loaded = load_language_model(name)
     made = []

@@ -12,8 +12,8 @@ from emo_harness.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from emo_harness.probe.questionnaire import Question, SystemPrompt
-    from emo_harness.probe.questionnaire_result import QuestionnaireResult
+    from emo_harness.probe.questionnaire.asked import Question, SystemPrompt
+    from emo_harness.probe.questionnaire.result import QuestionnaireResult
 
 NAME = "questionnaire"
 EXAMPLE = (
@@ -51,9 +51,9 @@ def command(
     """
     import numpy as np
 
-    from emo_harness.probe.questionnaire import MODES, load_prompts, load_questions
-    from emo_harness.probe.questionnaire_losses import SCORES, read_losses
-    from emo_harness.probe.questionnaire_result import result_of
+    from emo_harness.probe.questionnaire.asked import MODES, load_prompts, load_questions
+    from emo_harness.probe.questionnaire.losses import SCORES, read_losses
+    from emo_harness.probe.questionnaire.result import result_of
 
     _require("score", score, SCORES)
     _require("mode", mode, MODES)
@@ -114,8 +114,8 @@ def _ask(
     from lm_eval.utils import simple_parse_args_string
 
     from emo_harness.lm_models.shared_prefix import SharedPrefixLM
-    from emo_harness.probe.questionnaire import Rendering, asked_of
-    from emo_harness.probe.questionnaire_losses import ask, losses, order_sensitivity
+    from emo_harness.probe.questionnaire.asked import Rendering, asked_of
+    from emo_harness.probe.questionnaire.losses import ask, losses, order_sensitivity
 
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     arguments = simple_parse_args_string(model_args)

@@ -177,7 +177,7 @@ def _prompts(
 
 
 def _lexicon(path: Path, dimension: str) -> dict[str, float]:
-    from emo_harness.probe.norms import load_norms
+    from emo_harness.probe.corpus.norms import load_norms
 
     norms = load_norms(path, dimension)
     words = list(norms.values)

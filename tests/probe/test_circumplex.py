@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from emo_harness.probe.circumplex import (
+from emo_harness.probe.geometry.circumplex import (
     angle_test,
     circular_correlation,
     procrustes,

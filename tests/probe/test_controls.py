@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emo_harness.probe.controls import (
+from emo_harness.probe.strict.controls import (
     BAG_OF_WORDS,
     EMBEDDING,
     FLAG,
@@ -16,11 +16,11 @@ from emo_harness.probe.controls import (
     flagged,
     probe_controls,
 )
-from emo_harness.probe.rounds import draw_round
-from emo_harness.probe.shrinkage import dots, draw_pairs, shrinkage
-from emo_harness.probe.tally import Key, Tally
+from emo_harness.probe.strict.rounds import draw_round
+from emo_harness.probe.strict.shrinkage import dots, draw_pairs, shrinkage
+from emo_harness.probe.strict.tally import Key, Tally
+from emo_harness.probe.strict.verdicts import verdict
 from emo_harness.probe.targets import Targets, read_targets
-from emo_harness.probe.verdicts import verdict
 from tests.probe.made_store import made_prompts, made_store
 
 CHANCE = pytest.approx(0.5, abs=0.1)

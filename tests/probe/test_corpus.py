@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from emo_harness.errors import UserError
 from emo_harness.probe.corpus import Corpus, load_corpus
-from emo_harness.probe.corpus_counts import count
-from emo_harness.probe.shapes import shape_of
-from emo_harness.probe.siblings import lemmas
-from emo_harness.probe.templates import read_templates, slot_mistake
+from emo_harness.probe.corpus.counts import count
+from emo_harness.probe.corpus.shapes import shape_of
+from emo_harness.probe.corpus.siblings import lemmas
+from emo_harness.probe.corpus.templates import read_templates, slot_mistake
 from tests.conftest import ROOT, SHARED
 
 PUBLISHED = SHARED / "data" / "emo_llm"

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from emo_harness.activations.store import Activations
 from emo_harness.errors import UserError
-from emo_harness.probe.emo_llm import _scaler, evaluate_emo_llm, row_of
-from emo_harness.probe.emo_llm_lists import TEMPLATES, find_files, lists_told
-from emo_harness.probe.emo_llm_splits import PARTS, Prompts, draw, prompts_of
-from emo_harness.probe.emo_llm_text import comparison
-from emo_harness.probe.neighbours import vote_of_nearest
+from emo_harness.probe.emo_llm.draws import PARTS, Prompts, draw, prompts_of
+from emo_harness.probe.emo_llm.lists import TEMPLATES, find_files, lists_told
+from emo_harness.probe.emo_llm.neighbours import vote_of_nearest
+from emo_harness.probe.emo_llm.protocol import _scaler, evaluate_emo_llm, row_of
+from emo_harness.probe.emo_llm.texts import comparison
 from tests.conftest import SHARED
 from tests.lm_models.local_models import saved
 from tests.probe.made_store import made_activations, made_prompts, made_store

@@ -12,7 +12,7 @@ from emo_harness.activations.store import Activations, open_activations
 from emo_harness.axes import load_axes
 from emo_harness.cli.main import app
 from emo_harness.errors import UserError
-from emo_harness.probe.fitting import METHODS, fit_axis
+from emo_harness.probe.strict.fitting import METHODS, fit_axis
 from emo_harness.probe.targets import read_targets
 from tests.probe.made_store import made_activations, made_prompts, made_store
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emo_harness.probe.conjugate_gradients import Design, System, solve_systems
-from emo_harness.probe.gram import TemplateSums, gram, moments
-from emo_harness.probe.linear_fits import lda, mean_difference, penalty_of, ridge, solve_heads
-from emo_harness.probe.preconditioner import FullGram
+from emo_harness.probe.strict.conjugate_gradients import Design, System, solve_systems
+from emo_harness.probe.strict.gram import TemplateSums, gram, moments
+from emo_harness.probe.strict.linear_fits import (
+    lda,
+    mean_difference,
+    penalty_of,
+    ridge,
+    solve_heads,
+)
+from emo_harness.probe.strict.preconditioner import FullGram
 
 N, T, D = 600, 12, 24
 
@@ -159,7 +165,7 @@ def test_conjugate_gradients_find_what_a_direct_solution_finds(
 def test_a_solution_that_is_not_reached_is_reported(
     drawn: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emo_harness.probe.conjugate_gradients.MOST_STEPS", 1)
+    monkeypatch.setattr("emo_harness.probe.strict.conjugate_gradients.MOST_STEPS", 1)
     x = drawn["x"]
     design = Design(
         np.ones(N, bool), float(N), x.mean(axis=0).astype(float), x.var(axis=0).astype(float), None

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, pearsonr
 
 from emo_harness.probe.corpus import load_corpus
-from emo_harness.probe.findings import Finding
-from emo_harness.probe.lints import lint
-from emo_harness.probe.template_lints import cues
-from emo_harness.probe.token_lints import auc, token_counts
-from emo_harness.probe.word_lints import phi
+from emo_harness.probe.corpus.findings import Finding
+from emo_harness.probe.corpus.lints import lint
+from emo_harness.probe.corpus.template_lints import cues
+from emo_harness.probe.corpus.token_lints import auc, token_counts
+from emo_harness.probe.corpus.word_lints import phi
 from tests.conftest import SHARED
 from tests.probe.test_corpus import corpus_of, published, written
 

@@ -8,8 +8,8 @@ import pytest
 
 from emo_harness.errors import UserError
 from emo_harness.probe.corpus import load_corpus
-from emo_harness.probe.norms import load_norms
-from emo_harness.probe.token_lints import auc
+from emo_harness.probe.corpus.norms import load_norms
+from emo_harness.probe.corpus.token_lints import auc
 
 # Values are invented; only the layouts are those of the published files.
 WARRINER = (

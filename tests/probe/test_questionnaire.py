@@ -15,15 +15,20 @@ from typer.testing import CliRunner
 from emo_harness.cli.main import app
 from emo_harness.errors import UserError
 from emo_harness.lm_models import WEIGHTS
-from emo_harness.probe.characterisation import auc, components, expected_values, leave_one_out
-from emo_harness.probe.questionnaire import (
+from emo_harness.probe.questionnaire.asked import (
     Rendering,
     asked_of,
     load_prompts,
     load_questions,
     orders_of,
 )
-from emo_harness.probe.questionnaire_losses import ask, losses, order_sensitivity, read_losses
+from emo_harness.probe.questionnaire.characterisation import (
+    auc,
+    components,
+    expected_values,
+    leave_one_out,
+)
+from emo_harness.probe.questionnaire.losses import ask, losses, order_sensitivity, read_losses
 from tests.conftest import ROOT
 
 PUBLISHED = ROOT.parent / "shared" / "data" / "emo_llm"

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
-from emo_harness.probe.rsa import (
+from emo_harness.probe.geometry.rsa import (
     compare,
     correlation_distances,
     euclidean_distances,

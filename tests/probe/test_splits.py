@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.probe.splits import (
+from emo_harness.probe.strict.splits import (
     E1,
     E2,
     E3,

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from emo_harness.cli import probe_evaluate
 from emo_harness.cli.main import app
 from emo_harness.errors import UserError
-from emo_harness.probe.centring import centring_weights, template_sums
 from emo_harness.probe.evaluation import COLUMNS
-from emo_harness.probe.rounds import draw_round
-from emo_harness.probe.splits import E1, E4, split_rows
-from emo_harness.probe.strict import Strict, evaluate_strict
-from emo_harness.probe.strict_evaluation import strict_evaluation
+from emo_harness.probe.strict.all_dimensions import strict_evaluation
+from emo_harness.probe.strict.centring import centring_weights, template_sums
+from emo_harness.probe.strict.one_dimension import Strict, evaluate_strict
+from emo_harness.probe.strict.rounds import draw_round
+from emo_harness.probe.strict.splits import E1, E4, split_rows
+from emo_harness.probe.strict.vectors import read_vectors
 from emo_harness.probe.targets import read_targets
-from emo_harness.probe.vectors import read_vectors
 from tests.probe.made_store import made_activations, made_prompts, made_store
 
 SEEDS = 4

@@ -13,8 +13,8 @@ from emo_harness.activations.capture import vectors
 from emo_harness.activations.loading import LoadedModel, load_language_model
 from emo_harness.axes import Axis
 from emo_harness.errors import UserError
-from emo_harness.probe.trajectory import prompts_to_follow, trajectories
-from emo_harness.probe.trajectory_steps import class_trajectories
+from emo_harness.probe.geometry.trajectory import prompts_to_follow, trajectories
+from emo_harness.probe.geometry.trajectory_steps import class_trajectories
 from tests.lm_models.local_models import saved
 from tests.probe.made_words import made_store, made_table
 

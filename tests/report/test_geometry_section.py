@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.probe.geometry import GeometryPlan, geometry, with_others
-from emo_harness.probe.layer_curves import layer_curves
+from emo_harness.probe.geometry.geometry import GeometryPlan, geometry, with_others
+from emo_harness.probe.geometry.layer_curves import layer_curves
 from emo_harness.report.sections import sections
 from tests.probe.made_words import made_results, made_store, made_table
 from tests.report.parsed_page import ParsedPage, written

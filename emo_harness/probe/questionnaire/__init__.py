@@ -1,0 +1,1 @@
+"""System prompts characterised by a model's answers to a questionnaire."""

@@ -1,0 +1,1 @@
+"""The strict protocol: words and templates held out together, with controls beside every number."""
