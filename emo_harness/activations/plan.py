@@ -148,7 +148,7 @@ def prompts_sha256(prompts: pd.DataFrame) -> str:
     """A hash of a table of prompts: texts, spans and facts, in their order."""
     digest = hashlib.sha256()
     for column in sorted(map(str, prompts.columns)):
-        values = ["" if pd.isna(value) else str(value) for value in prompts[column]]
+        values = [None if _is_missing(value) else str(value) for value in prompts[column]]
         digest.update(json.dumps([column, values]).encode())
     return digest.hexdigest()
 
@@ -162,6 +162,11 @@ def weights_id(model: torch.nn.Module) -> str:
         digest.update(f"{name} {tuple(weights.shape)}".encode())
         digest.update(some.float().cpu().numpy().tobytes())
     return f"weights {digest.hexdigest()}"
+
+
+def _is_missing(value: object) -> bool:
+    # A fact may be a list, of which pandas tells nothing in one word.
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))  # type: ignore[call-overload]
 
 
 def _read(path: Path) -> Plan:

@@ -110,6 +110,7 @@ def prompt_rows(loaded: LoadedModel, prompts: pd.DataFrame, position: str) -> Pr
             fix="rename these columns",
         )
     encoded = encode_prompts(loaded.tokenizer, prompts)
+    _refuse_odd_facts(prompts)
     order = np.array(trie_order(encoded.tokens), np.int64)
     readings = readings_at(encoded, position, order)
     _refuse_long(encoded, context_length(loaded))
@@ -127,6 +128,21 @@ def context_length(loaded: LoadedModel) -> int | None:
             return value
     bound = getattr(loaded.tokenizer, "model_max_length", None)
     return int(bound) if isinstance(bound, int) and bound < NO_BOUND else None
+
+
+def _refuse_odd_facts(prompts: pd.DataFrame) -> None:
+    """What the index cannot hold is told now, not when everything has been computed."""
+    import pyarrow as pa
+
+    try:
+        pa.Table.from_pandas(prompts, preserve_index=False)
+    except pa.ArrowException as error:
+        raise UserError(
+            "reading facts of prompts",
+            found=quoted(map(str, error.args)),
+            expected="values of one kind in each column",
+            fix="make them all numbers or all text",
+        ) from error
 
 
 def _refuse_long(encoded: EncodedPrompts, most: int | None) -> None:

@@ -79,8 +79,8 @@ The likelier set of verbs is the right one, on pairs of word and template that w
 `emo probe evaluate`, strict protocol, {method} on raw activations of the last token; E4: word and template
 both unseen by the probe. In brackets the 95 % interval, clustered by word and template. The control
 is the best informative one: the static embedding of the adjective with the negation flag given beside it
-knows what was planted, since the model has put the poles into its embeddings; the last token of a
-prompt is neither the adjective nor the denial.
+knows what was planted, since the model has put the poles into its embeddings; the last token of
+nearly all prompts is neither the adjective nor the denial.
 
 | dimension | site | all layers | best layer | best control |
 |---|---|---|---|---|

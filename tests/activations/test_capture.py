@@ -220,6 +220,7 @@ def _texts(*texts: Any, **columns: Any) -> pd.DataFrame:
         (_texts("the key", span_first=[4], span_last=[9]), {}, "characters 4 to 9"),
         (_texts("the key", span_first=[4], span_last=[4]), {}, "characters 4 to 4"),
         (_texts("the key", prompt=[1]), {}, "columns named prompt"),
+        (_texts("the key", "the box", id=[1, "a"]), {}, "reading facts"),
         (_texts("the key"), {"position": "first"}, "position 'first'"),
         (_texts("the key"), {"sites": ["values"]}, "no such site"),
         (_texts("the key"), {"sites": []}, "no site"),

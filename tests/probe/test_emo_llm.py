@@ -217,7 +217,7 @@ class TestClassifiers:
     def test_a_fit_that_did_not_converge_is_told(
         self, planted: Activations, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("emo_harness.probe.emo_llm.MAX_ITERATIONS", 1)
+        monkeypatch.setattr("emo_harness.probe.emo_llm.protocol.MAX_ITERATIONS", 1)
         found = evaluate_emo_llm(planted, "valence", seeds=2, knn=False, progress=False)
         assert "2 of 2 logistic fits did not converge" in found.remarks[0]
         assert all(row["converged"] is False for row in found.results)
