@@ -12,10 +12,10 @@ as with GPT-2's own.
 of which the last token's values are copied out. (It is spared the gradients that the seed computed,
 and its 10 GB of JSON.) `padded` and `packed` are `emo_harness.activations.capture` into a store on
 disk, in batches alone and with shared prefixes computed once. The three take turns on the same
-templates, so that a busy machine is busy for all; `ratio` is the seed's seconds per prompt by those
-of `packed`. `bound` is what it would be if sharing prefixes cost nothing: the ratio of `padded`,
-times what it computes over what is distinct. `work` tells the multiplications per prompt of each,
-as computed from the model's shapes.
+templates, so that a busy machine is busy for all, and are warmed with a few prompts, which includes
+the self-check of `packed`. `ratio` is the seed's seconds per prompt by those of `packed`. `bound` is
+what it would be if sharing prefixes cost nothing: the ratio of `padded`, times what it computes over
+what is distinct. `work` tells millions of multiplications per prompt, from the model's shapes.
 """
 
 from __future__ import annotations
@@ -208,6 +208,8 @@ def main() -> None:
     import torch
     import transformers
 
+    from emo_harness.activations.capture import vectors
+
     torch.set_num_threads(THREADS)
     corpus = corpus_of(asked.data)
     table = corpus.prompts()
@@ -222,6 +224,8 @@ def main() -> None:
     chosen = [name for first in range(0, len(names), step) for name in names[first : first + 2]]
     sample = table[table["template"].isin(chosen[:n_templates])]
     seconds_of_seed(loaded, sample["text"].iloc[:5].tolist())
+    # Warms the model, and checks once that it can be packed.
+    vectors(loaded, sample.iloc[:5])
     line = {
         "benchmark": "capture",
         "torch": torch.__version__,

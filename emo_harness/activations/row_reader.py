@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -31,6 +32,10 @@ log = logging.getLogger(__name__)
 
 # Tokens of each of the three parts that the prompts of the self-check are made of.
 CHECKED_TOKENS = 12
+
+# What the self-check found of a model at some sites and layers: a model is read from many times.
+_Asked = tuple[tuple[str, ...], tuple[int, ...]]
+_verdicts: WeakKeyDictionary[Any, dict[_Asked, str | None]] = WeakKeyDictionary()
 
 
 class RowReader:
@@ -138,9 +143,12 @@ class RowReader:
         if window is not None and longest > window:
             return f"a prompt of {longest:,} tokens exceeds its attention window of {window:,}"
         packed = PackedModel(self._model, self._device)
-        reason = self._why_different(packed)
-        self._packed = None if reason else packed
-        return reason
+        verdicts = _verdicts.setdefault(self._model, {})
+        asked = (self._sites.sites, self._sites.layers)
+        if asked not in verdicts:
+            verdicts[asked] = self._why_different(packed)
+        self._packed = None if verdicts[asked] else packed
+        return verdicts[asked]
 
     def _why_different(self, packed: PackedModel) -> str | None:
         """What the engines read otherwise from a few random prompts; None if nothing."""

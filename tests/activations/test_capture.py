@@ -95,7 +95,7 @@ def test_a_model_that_packs_otherwise_is_padded(monkeypatch: pytest.MonkeyPatch)
         return torch.zeros_like(args[1])
 
     monkeypatch.setattr(engines.PathAttention, "attend", spoilt)
-    reader = RowReader(shared("gpt2"), ["resid_post"], [0, 1], longest=9)
+    reader = RowReader(loaded("gpt2"), ["resid_post"], [0, 1], longest=9)
     assert reader.engine == "padded"
     assert "is off by" in str(reader.why_padded)
 
