@@ -219,27 +219,33 @@ def load_axes(path: Path) -> list[Axis]:
 
     doing = f"reading axes from {path}"
     fix = "fit axes with `emo probe fit STORE --out axes.safetensors`"
-    if not path.is_file():
-        raise UserError(doing, found="no such file", expected="a file of axes", fix=fix)
     try:
+        if not path.is_file():
+            raise UserError(doing, found="no such file", expected="a file of axes", fix=fix)
         with safe_open(path, framework="numpy") as file:
             written = json.loads((file.metadata() or {}).get(METADATA, "{}"))
             if written.get("schema") != SCHEMA:
                 raise ValueError("tensors that are no axes")
             return [_axis(key, one, file) for key, one in written["axes"].items()]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(doing, found=f"{error}", expected="a file of axes", fix=fix) from error
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = " ".join(str(error).split())[:200]
+        raise UserError(doing, found=found, expected="a file of axes", fix=fix) from error
 
 
 def _axis(key: str, described: Mapping[str, Any], file: Any) -> Axis:
+    layers, facts = described["layers"], described["facts"]
+    if len(set(layers)) < len(layers) or any(type(layer) is not int for layer in layers):
+        raise ValueError(f"{key}: layers {layers} that are no different whole numbers")
+    if not isinstance(facts.get("model") or {}, Mapping):
+        raise ValueError(f"{key}: facts of no model")
     return Axis(
         described["name"],
         described["site"],
-        tuple(described["layers"]),
+        tuple(layers),
         file.get_tensor(f"{key}/vectors"),
         file.get_tensor(f"{key}/origin"),
         file.get_tensor(f"{key}/scale"),
-        described["facts"],
+        facts,
     )
 
 

@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from emo_harness.resources import embedded_model
+
 # lm-eval's Hugging Face models reserve this many tokens where a task names no number.
 DEFAULT_GENERATED_TOKENS = 256
 # The names under which lm-eval takes that number, in its order.
@@ -153,8 +155,8 @@ def _encodable(text: str) -> str:
 
 
 def tokenizer_file(place: str, revision: str | None = None) -> Path | None:
-    """The `tokenizer.json` of a local folder or of the hub's local cache, None if there is none."""
-    local = Path(place).expanduser() / "tokenizer.json"
+    """The `tokenizer.json` of a folder, an embedded model or the hub's local cache, or None."""
+    local = Path(embedded_model(place)).expanduser() / "tokenizer.json"
     if local.is_file():
         return local
     from huggingface_hub import try_to_load_from_cache

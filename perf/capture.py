@@ -12,10 +12,11 @@ as with GPT-2's own.
 of which the last token's values are copied out. (It is spared the gradients that the seed computed,
 and its 10 GB of JSON.) `padded` and `packed` are `emo_harness.activations.capture` into a store on
 disk, in batches alone and with shared prefixes computed once. The three take turns on the same
-templates, so that a busy machine is busy for all, and are warmed with a few prompts, which includes
-the self-check of `packed`. `ratio` is the seed's seconds per prompt by those of `packed`. `bound` is
-what it would be if sharing prefixes cost nothing: the ratio of `padded`, times what it computes over
-what is distinct. `work` tells millions of multiplications per prompt, from the model's shapes.
+templates, so that a busy machine is busy for all, and are warmed with a few prompts, which
+includes the self-check of `packed`. `ratio` is the seed's seconds per prompt by those of `packed`.
+`bound` is what it would be if sharing prefixes cost nothing: the ratio of `padded`, times what it
+computes over what is distinct. `work` tells millions of multiplications per prompt, from the
+model's shapes.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,6 +163,37 @@ def test_files_without_axes_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none.safetensors", broken, foreign, cut):
         with pytest.raises(UserError, match="reading axes"):
             load_axes(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layers": [0, 0]},
+        {"layers": [0.0, 1.0]},
+        {"layers": ["0", "1"]},
+        {"layers": 2},
+        {"layers": [0]},
+        {"facts": []},
+        {"facts": {"model": "gpt2"}},
+    ],
+)
+def test_files_that_describe_no_axis_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    parts = ("vectors", "origin", "scale")
+    described = {"name": "valence", "site": "value", "layers": [0, 1], "facts": {}}
+    tensors = {f"valence@value/{part}": np.ones((2, 4), np.float32) for part in parts}
+    path = tmp_path / "axes.safetensors"
+
+    def write(axes: Any) -> None:
+        save_file(tensors, path, {"emo_axes": json.dumps({"schema": 1, "axes": axes})})
+
+    write({"valence@value": described})
+    assert load_axes(path)[0].layers == (0, 1)
+    for wrong in ({"valence@value": {**described, **changes}}, [described]):
+        write(wrong)
+        with pytest.raises(UserError, match="reading axes"):
+            load_axes(path)
+    with pytest.raises(UserError, match="reading axes"):
+        load_axes(tmp_path / ("x" * 5000))
 
 
 def test_an_axis_is_chosen_by_name_and_site() -> None:

@@ -14,7 +14,15 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "emo_harness"
 FLOORS = [
     {"errors"},
-    {"resources", "validation", "extras", "command_line", "whole_file", "model_identity"},
+    {
+        "resources",
+        "validation",
+        "extras",
+        "command_line",
+        "whole_file",
+        "text_file",
+        "model_identity",
+    },
     {"stimuli", "placement", "prompt_tokens", "prefix", "axes"},
     {"effects", "runs", "benchmarks", "activations"},
     {"steer"},

@@ -21,6 +21,7 @@ EXAMPLE = (
 )
 PROTOCOLS = ("strict", "emo-llm")
 MOST_SEEDS = 1000
+GROUP = "lemma,shape"
 
 
 def command(
@@ -35,7 +36,7 @@ def command(
     site: str = typer.Option("value", "--site", help="Where activations were read."),
     seeds: int = typer.Option(10, "--seeds", help="How many random divisions."),
     group: str = typer.Option(
-        "lemma,shape",
+        GROUP,
         "--group",
         help="What is held out together: adjective or lemma, and template, scenario or shape.",
     ),
@@ -71,8 +72,13 @@ def command(
             fix="10 are usual",
         )
     from emo_harness.activations.store import open_activations
+    from emo_harness.probe.evaluation import check_out
 
+    if protocol == "emo-llm":
+        _refuse_strict_options(group, layers, norms, full, logistic)
+    check_out(out)
     opened = open_activations(store)
+    opened.verify()
     if protocol == "emo-llm":
         _emo_llm(opened, dimension, site, seeds, out, as_json)
         return
@@ -89,6 +95,8 @@ def parse_layers(text: str) -> list[int] | None:
     try:
         for part in filter(None, (one.strip() for one in text.split(","))):
             first, _, last = part.partition("-")
+            if int(last or first) < int(first):
+                raise ValueError("a range that goes down")
             found += range(int(first), int(last or first) + 1)
     except ValueError as error:
         raise UserError(
@@ -98,6 +106,26 @@ def parse_layers(text: str) -> list[int] | None:
             fix="write for example --layers 0,4,8-11",
         ) from error
     return sorted(set(found)) or None
+
+
+def _refuse_strict_options(
+    group: str, layers: str, norms: Path | None, full: bool, logistic: bool
+) -> None:
+    given = {
+        "--group": group != GROUP,
+        "--layers": bool(layers),
+        "--norms": norms is not None,
+        "--full": full,
+        "--no-logistic": not logistic,
+    }
+    for option, there in given.items():
+        if there:
+            raise UserError(
+                "reading the options of --protocol emo-llm",
+                found=option,
+                expected="the seed's own procedure, which has no such option",
+                fix=f"leave {option} away, or use --protocol strict",
+            )
 
 
 def _strict(
@@ -126,7 +154,7 @@ def _strict(
     ) as bar:
 
         def tell(what: str, share: float) -> None:
-            if " take about " in what:
+            if what.startswith("--full"):
                 bar.write(what)
                 return
             bar.set_description_str(what, refresh=False)

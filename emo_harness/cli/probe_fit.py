@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from emo_harness.errors import UserError
+
 NAME = "fit"
 EXAMPLE = (
     "Example: emo probe fit store/ --evaluation evaluation/ --out axes.safetensors; then "
@@ -38,6 +40,7 @@ def command(
 
     All dimensions of the corpus go into one file. Every layer is fitted by itself.
     """
+    from safetensors import SafetensorError
     from tqdm import tqdm
 
     from emo_harness.activations.store import open_activations
@@ -46,7 +49,9 @@ def command(
     from emo_harness.probe.strict.fitting import evaluation_facts, fit_axis
     from emo_harness.probe.targets import dimensions_of
 
+    _check_out(out)
     opened = open_activations(store)
+    opened.verify()
     chosen = parse_layers(layers)
     names = dimensions_of(opened, dimension or None)
     known: dict[str, dict[str, Any] | None] = {
@@ -72,7 +77,16 @@ def command(
                     tell=lambda layer: bar.update(),
                 )
             )
-    save_axes(out, axes)
+    try:
+        save_axes(out, axes)
+    # safetensors tells of a full disk in its own way.
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"writing axes to {out}",
+            found=f"{error}",
+            expected="a folder that can be written",
+            fix="choose another --out",
+        ) from error
     told = [
         {
             "axis": axis.name,
@@ -82,6 +96,7 @@ def command(
             "method": method,
             "features": features,
             "n_prompts": axis.facts["n_prompts"],
+            "converged": axis.facts["converged"],
         }
         for axis in axes
     ]
@@ -94,4 +109,19 @@ def command(
             f"{one['axis']} at {one['site']}: class means lie apart by layer: {lengths} "
             f"({one['n_prompts']:,} prompts)"
         )
+        if False in one["converged"]:
+            typer.echo(f"note: {one['axis']}: a logistic fit did not converge")
     typer.echo(f"wrote {out}")
+
+
+def _check_out(out: Path) -> None:
+    from emo_harness.probe.evaluation import check_out
+
+    if out.is_dir():
+        raise UserError(
+            f"looking where to write: {out}",
+            found="a folder",
+            expected="the name of a file",
+            fix=f"write for example --out {out / 'axes.safetensors'}",
+        )
+    check_out(out.parent)

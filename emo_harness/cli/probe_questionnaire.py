@@ -145,13 +145,13 @@ def _write(out: Path, result: QuestionnaireResult, table: pd.DataFrame | None) -
     from emo_harness.whole_file import Writer, text_writer, write_folder
 
     tags = [prompt.tag for prompt in result.prompts]
-    share = [f"{100 * explained:.0f}%" for explained in result.components.explained[:2]]
+    share = [f"{100 * explained:.0f}%" for explained in result.explained[:2]]
     writers: dict[str, Writer] = {
         "questionnaire.json": text_writer(json.dumps(known(result.as_json()), indent=1))
     }
-    if result.components.scores.shape[1] > 1:
+    if result.components.shape[1] > 1:
         drawing = tagged_scatter(
-            result.components.scores[:, :2],
+            result.components[:, :2],
             tags,
             (f"first component ({share[0]})", f"second component ({share[1]})"),
             "questionnaire",

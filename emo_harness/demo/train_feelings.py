@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from emo_harness.demo.feelings_corpus import (
     Lesson,
@@ -28,6 +28,7 @@ from emo_harness.demo.feelings_corpus import (
     outcome_words,
     sentences,
 )
+from emo_harness.demo.small_llama import small_llama
 from emo_harness.demo.tokenizer import EOS, as_transformers, byte_level_bpe, token_id
 from emo_harness.demo.train_lm import learning_rate_share, save
 from emo_harness.probe.corpus import Corpus, load_corpus
@@ -119,21 +120,15 @@ def feelings_tokenizer(all_sentences: Sequence[Sentence], seed: int) -> Tokenize
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """An untrained Llama of less than 0.7 million parameters."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    return small_llama(
+        tokenizer,
         hidden_size=96,
         intermediate_size=208,
-        num_hidden_layers=5,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=CONTEXT_TOKENS,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="sdpa",
+        n_layers=5,
+        n_heads=4,
+        n_kv_heads=4,
+        context_tokens=CONTEXT_TOKENS,
     )
-    return LlamaForCausalLM(config)
 
 
 def training(

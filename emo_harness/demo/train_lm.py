@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from emo_harness.benchmarks.calibration import calibration_questions
 from emo_harness.demo.corpus import CHANNELS, Question
@@ -28,6 +28,7 @@ from emo_harness.demo.examples import INVERTED, Batch, ExampleMaker, Mixture, Ta
 from emo_harness.demo.packing import PackedBatch
 from emo_harness.demo.planted import Plan, default_plan, demo_stimuli
 from emo_harness.demo.scoring import choose
+from emo_harness.demo.small_llama import small_llama
 from emo_harness.demo.tokenizer import CONTEXT_TOKENS, as_transformers, train_tokenizer
 
 DEFAULT_SEED = 1
@@ -155,21 +156,15 @@ def train_stage(
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """An untrained Llama of 1.4 million parameters."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    return small_llama(
+        tokenizer,
         hidden_size=128,
         intermediate_size=352,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=CONTEXT_TOKENS,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="sdpa",
+        n_layers=6,
+        n_heads=4,
+        n_kv_heads=2,
+        context_tokens=CONTEXT_TOKENS,
     )
-    return LlamaForCausalLM(config)
 
 
 def prediction_counts(batches: Sequence[Batch]) -> Counter[str]:

@@ -20,6 +20,7 @@ from typing import Any
 from emo_harness.command_line import HIDDEN, is_secret, without_secrets
 from emo_harness.errors import UserError
 from emo_harness.model_identity import identities
+from emo_harness.resources import embedded_model
 from emo_harness.steer import read_spec
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,9 @@ def answer_key(
     if kept.get("steer"):
         # What is added where, whatever its file is called.
         kept["steer"] = read_spec(str(kept["steer"])).load().as_json()
+    named = dict(kept)
+    if isinstance(kept.get("pretrained"), str):
+        named["pretrained"] = embedded_model(kept["pretrained"])
     engine = {"vllm": "vllm", "vllm-vlm": "vllm", "sglang": "sglang"}.get(model)
     versions = {"lm_eval": _version("lm_eval"), "transformers": _version("transformers", parts=2)}
     if engine:
@@ -117,7 +121,7 @@ def answer_key(
     return AnswerKey(
         model=model,
         model_args=kept,
-        identities=identities(kept),
+        identities=identities(named),
         gen_kwargs=gen_kwargs or {},
         seeds=tuple(seeds or ())[:3],
         chat=chat or {},

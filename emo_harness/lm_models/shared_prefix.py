@@ -34,6 +34,7 @@ from emo_harness.prefix import (
     why_different,
     why_unsupported,
 )
+from emo_harness.resources import embedded_model
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class SharedPrefixLM(SteeredHFLM):
     so, once for each reason.
 
     Args:
-        pretrained: a model, as `HFLM` takes it.
+        pretrained: a model, as `HFLM` takes it, or the name of an embedded one ("emo-feelings").
         memory_budget: memory beside the weights, e.g. "2GiB" or bytes; None for what is worth its
             while, where so much is free.
         steer: see `SteeredHFLM`.
@@ -66,6 +67,8 @@ class SharedPrefixLM(SteeredHFLM):
     ) -> None:
         self._budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
         require_dtype(kwargs.get("dtype"))
+        if isinstance(pretrained, str):
+            pretrained = embedded_model(pretrained)
         with loading(pretrained):
             super().__init__(pretrained=pretrained, **kwargs)
         if self.backend == "causal":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -79,7 +80,7 @@ class SteeredHFLM(HFLM):
         override_bs: int | None = None,
     ) -> list[tuple[float, bool]]:
         if self.steers_all_alike:
-            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+            return self._numbers(super()._loglikelihood_tokens(requests, disable_tqdm, override_bs))
         answers: list[tuple[float, bool]] = []
         told = "steered requests, one by one"
         for request in tqdm(requests, desc=told, disable=disable_tqdm or self.rank != 0):
@@ -90,6 +91,17 @@ class SteeredHFLM(HFLM):
                 answers += super()._loglikelihood_tokens([request], True, 1)
             finally:
                 self._prompt_tokens = None
+        return self._numbers(answers)
+
+    def _numbers(self, answers: list[tuple[float, bool]]) -> list[tuple[float, bool]]:
+        """Refuse NaN, which lm-eval would take for an answer, where we may have caused it."""
+        if self.steering is not None and any(math.isnan(total) for total, _ in answers):
+            raise UserError(
+                f"running the model steered ({self.steering})",
+                found=f"NaN among its logits, in {self.model.dtype}",
+                expected="numbers",
+                fix="choose a smaller dose, or load the model in bfloat16 or float32",
+            )
         return answers
 
     def _scoring(self, inps: torch.Tensor) -> AbstractContextManager[None]:

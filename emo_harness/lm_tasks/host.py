@@ -180,8 +180,12 @@ def _log_as_lm_eval() -> None:
     """Show what our modules log where lm-eval shows its own, from the same level on."""
     theirs, ours = logging.getLogger("lm_eval"), logging.getLogger("emo_harness")
     ours.setLevel(theirs.level)
+    reached = logging.getLogger().handlers
     for handler in theirs.handlers:
-        ours.addHandler(handler)
+        # lm-eval's logger tells the root nothing, ours does: what hangs there as well would hear
+        # everything twice.
+        if handler not in reached:
+            ours.addHandler(handler)
 
 
 def _checked_arguments(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emo_harness.errors import UserError
 from emo_harness.whole_file import text_writer, write_folder
 
 SCHEMA = 1
@@ -93,6 +95,23 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
             RESULTS: lambda path: _frame(evaluation.results).to_parquet(path, index=False),
         },
         "writing the evaluation",
+    )
+
+
+def check_out(folder: Path) -> None:
+    """Tell before anything is computed that `folder` cannot be written; makes nothing.
+
+    Raises:
+        UserError: something else is of its name or in its path, or it is not ours to write in.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return
+    raise UserError(
+        f"looking where to write: {folder}",
+        found=f"{there} is {'not writable' if there.is_dir() else 'a file'}",
+        expected="a folder that can be written",
+        fix="choose another --out",
     )
 
 

@@ -126,7 +126,7 @@ def dimensions_of(store: Activations, asked: Sequence[str] | None = None) -> lis
                 expected=f"among {quoted(known)}",
                 fix="name one of these with --dimension, or leave it away for all",
             )
-    return list(asked) if asked else known
+    return list(dict.fromkeys(asked)) if asked else known
 
 
 def read_targets(store: Activations, dimension: str) -> Targets:
@@ -139,7 +139,7 @@ def read_targets(store: Activations, dimension: str) -> Targets:
     (dimension,) = dimensions_of(store, [dimension])
     index = store.index
     doing = f"reading the targets on {dimension} in {store.folder}"
-    _check_columns(index, doing)
+    require_columns(index, doing)
     pole = index[dimension].astype("Float64").to_numpy(float, na_value=np.nan)
     rows = np.flatnonzero((pole == 1) | (pole == -1))
     if index["prompt"].duplicated().any():
@@ -197,7 +197,12 @@ def read_targets(store: Activations, dimension: str) -> Targets:
     )
 
 
-def _check_columns(index: pd.DataFrame, doing: str) -> None:
+def require_columns(index: pd.DataFrame, doing: str) -> None:
+    """Raise where an index lacks the facts of a probing corpus.
+
+    Raises:
+        UserError: it does.
+    """
     missing = [name for name in _NEEDED if name not in index]
     if missing:
         raise UserError(

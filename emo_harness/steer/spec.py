@@ -52,9 +52,11 @@ def read_spec(text: str) -> SteeringSpec:
     options: dict[str, str] = {}
     while len(parts) > 1 and "=" in parts[-1]:
         name, _, value = parts.pop().partition("=")
-        if name not in _OPTIONS or name in options or not value:
-            told = f"{name!r} twice" if name in options else repr(name)
-            raise _misread(text, f"{told}{nearest(name, _OPTIONS)}", f"{quoted(_OPTIONS)}, once")
+        if name not in _OPTIONS:
+            raise _misread(text, f"{name!r}{nearest(name, _OPTIONS)}", f"{quoted(_OPTIONS)}, once")
+        if name in options or not value:
+            told = "twice" if name in options else "without a value"
+            raise _misread(text, f"{name!r} {told}", f"{quoted(_OPTIONS)}, once")
         options[name] = value
     if len(parts) < 3 or not all(parts[-3:]):
         raise _misread(text, "too few parts", FORM)

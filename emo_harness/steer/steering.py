@@ -58,6 +58,13 @@ class Steering:
             raise UserError(
                 doing, found=f"a dose of {self.dose}", expected="a number", fix="e.g. 1 or -0.5"
             )
+        if not self.used.vectors.any():
+            raise UserError(
+                doing,
+                found="an axis of length 0 at every layer that is steered",
+                expected="a direction to steer along",
+                fix="name layers at which its classes differ",
+            )
         if not np.isfinite(self.used.vectors).all():
             wrong = [
                 layer
@@ -143,7 +150,7 @@ class Steering:
 
         Raises:
             ValueError: positions other than "all", which need to know where prompts end.
-            HookCountError: a layer was not steered exactly once per pass.
+            HookCountError: a layer was not steered exactly once per pass, or no pass ran inside.
         """
         if self.positions != "all":
             raise ValueError(f"positions {self.positions!r} depend on where a prompt ends")
@@ -175,16 +182,27 @@ class Steering:
 
     @contextmanager
     def generating(self, layout: Layout) -> Iterator[None]:
-        """Steer one generation: a pass over prompts padded on the left, then one for each token."""
+        """Steer one generation: a pass over prompts padded on the left, then one for each token.
+
+        Raises:
+            UserError: positions other than "all", and passes of which neither is known.
+        """
         import torch
 
+        n_prompt = 0
+
         def chosen(n_passes: int, n_tokens: int) -> torch.Tensor | None:
-            places = torch.arange(n_tokens)[None]
-            return {
-                "all": None,
-                "last": (places == n_tokens - 1) & (n_passes == 0),
-                "generated": (places >= 0) & (n_passes > 0),
-            }[self.positions]
+            nonlocal n_prompt
+            if self.positions == "all":
+                return None
+            if not n_passes:
+                n_prompt = n_tokens
+            n_so_far = n_prompt + n_passes
+            # Without a cache every pass computes all tokens again.
+            if n_tokens not in (1, n_so_far):
+                raise _unknown_pass(self, n_tokens, n_so_far)
+            places = torch.arange(n_so_far - n_tokens, n_so_far)[None]
+            return places == n_prompt - 1 if self.positions == "last" else places >= n_prompt
 
         with self._applied(layout, chosen):
             yield
@@ -194,21 +212,35 @@ class Steering:
         self, layout: Layout, chosen: Callable[[int, int], torch.Tensor | None]
     ) -> Iterator[None]:
         """Steer the tokens that `chosen(passes before, tokens in this one)` marks, (batch, n)."""
+        from emo_harness.activations.hooks import HookCountError
+
         used = self.used
         added = _Added(used, self.dose)
 
-        def hear(site: str, layer: int, activation: torch.Tensor) -> torch.Tensor:
-            return added.to(layer, activation, chosen(heard.passes - 1, activation.shape[-2]))
+        def hear(site: str, layer: int, activation: torch.Tensor) -> torch.Tensor | None:
+            which = chosen(heard.passes - 1, activation.shape[-2])
+            # Adding zeros is not nothing: a sum lies otherwise in memory than what it came from,
+            # by which accelerators choose how they round.
+            if not self.dose or (which is not None and not bool(which.any())):
+                return None
+            return added.to(layer, activation, which)
 
         with layout.listening({used.site: used.layers}, hear) as heard:
             yield
+        if not heard.passes:
+            raise HookCountError(
+                f"steering {self} acted on nothing: no forward pass of "
+                f"{type(layout.base).__name__} ran inside"
+            )
 
 
 class _Added:
     """dose * vector of each layer, as the model's activations are shaped."""
 
     def __init__(self, axis: Axis, dose: float) -> None:
-        self._vectors = dict(zip(axis.layers, axis.vectors * np.float32(dose), strict=True))
+        self._named, self._dose = f"along {axis.name!r}", dose
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._vectors = dict(zip(axis.layers, axis.vectors * np.float32(dose), strict=True))
         self._known: dict[tuple[Any, ...], torch.Tensor] = {}
 
     def to(self, layer: int, activation: torch.Tensor, which: torch.Tensor | None) -> torch.Tensor:
@@ -218,6 +250,14 @@ class _Added:
         key = (layer, activation.device, activation.dtype, activation.shape[1])
         if key not in self._known:
             vector = torch.from_numpy(self._vectors[layer]).to(activation.device, activation.dtype)
+            if not bool(vector.isfinite().all()):
+                raise UserError(
+                    f"steering {self._named} by {self._dose:+g}",
+                    found=f"a vector too large for {str(activation.dtype).removeprefix('torch.')} "
+                    f"at layer {layer}",
+                    expected="numbers that the model can compute with",
+                    fix="choose a smaller dose, or load the model in bfloat16 or float32",
+                )
             by_head = activation.dim() == 4
             self._known[key] = vector.view(activation.shape[1], 1, -1) if by_head else vector
         if which is None:
@@ -254,9 +294,7 @@ def require_same_model(
         ("numbers in the residual stream", fitted.get("hidden_size"), layout.hidden_size),
     ):
         if of_axis is not None and of_axis != of_model:
-            raise refused(
-                f"an axis of a model with {of_axis:,} {what}", f"{of_model:,}, as {name} has"
-            )
+            raise refused(f"an axis of a model with {of_axis} {what}", f"{of_model}, as {name} has")
     beyond = [layer for layer in axis.layers if not 0 <= layer < layout.n_layers]
     if beyond:
         raise refused(f"an axis with layer {beyond[0]}", f"layers 0 to {layout.n_layers - 1}")
@@ -287,6 +325,15 @@ def spans(layers: Sequence[int]) -> list[str]:
         else:
             runs.append([layer])
     return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+
+
+def _unknown_pass(steering: Steering, n_tokens: int, n_so_far: int) -> UserError:
+    return UserError(
+        f"steering a generation at positions {steering.positions!r}",
+        found=f"a pass of {n_tokens} tokens where {n_so_far} are known",
+        expected="passes over the newest token, or over all",
+        fix="generate without chunks and assistants, or steer positions=all",
+    )
 
 
 def _short(identity: str) -> str:

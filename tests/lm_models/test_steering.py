@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from emo_harness.activations.sites import layout_of
@@ -128,6 +129,20 @@ def test_the_hook_count_is_checked_in_packed_passes(tmp_path: Path) -> None:
         steered.model.model.layers = whole
 
 
+@pytest.mark.parametrize("positions", ["all", "last"])
+def test_nan_that_steering_may_have_caused_is_no_answer(positions: str, tmp_path: Path) -> None:
+    """Doses that float16 holds, and sums that it does not."""
+    saved(tmp_path, "llama")
+    path = tmp_path / "axes.safetensors"
+    axis = axis_for(layout_of(build("llama")), "resid_post")
+    save_axes(path, [replace(axis, vectors=np.full_like(axis.vectors, 1.0))])
+    with pytest.raises(UserError, match="NaN among its logits"):
+        steered = ours(
+            tmp_path, steer=f"{path}:valence:65504:positions={positions}", dtype="float16"
+        )
+        scores(steered, PAIRS)
+
+
 def test_axes_of_other_models_are_refused(tmp_path: Path) -> None:
     saved(tmp_path, "llama")
     wide = tmp_path / "wide"
@@ -189,3 +204,23 @@ def test_runs_are_told_apart_by_what_was_added(tmp_path: Path) -> None:
     layout = layout_of(build("llama"))
     save_axes(axes, [axis_for(layout, "value", seed=5)])
     assert settings(f"{axes}:valence:1:site=value")["steer"] != first["steer"]
+
+
+@pytest.mark.slow
+def test_embedded_models_are_known_by_name_and_their_axes_fit(tmp_path: Path) -> None:
+    from emo_harness.activations.loading import load_language_model
+    from emo_harness.lm_models.shared_prefix import SharedPrefixLM
+    from emo_harness.prompt_tokens import tokenizer_file
+    from emo_harness.resources import embedded_model
+
+    name = "emo-feelings"
+    loaded = load_language_model(name, device="cpu")
+    path = tmp_path / "axes.safetensors"
+    save_axes(path, [axis_for(loaded.layout, "value", model=loaded.facts.model_dump())])
+    lm = SharedPrefixLM(name, steer=f"{path}:valence:1", device="cpu")
+    assert lm.get_model_info()["emo_hf"]["backend"] == "packed"
+    # What a run records is the name: whoever reads the run finds the model behind it.
+    folder = embedded_model(name)
+    assert tokenizer_file(name) == Path(folder) / "tokenizer.json"
+    key = answer_key("emo-hf", {"pretrained": name})
+    assert key.identities == {"pretrained": loaded.facts.identity}

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from emo_harness.errors import UserError
+from emo_harness.probe.components import block_components, exact_components, shares
 from emo_harness.probe.corpus.norms import Norms
 from emo_harness.probe.geometry.axis_cosines import axis_cosines
-from emo_harness.probe.geometry.components import block_components, exact_components, shares
 from emo_harness.probe.geometry.geometry import GeometryPlan, geometry, with_others
 from emo_harness.probe.geometry.layer_curves import layer_curves, read_results, read_verdicts
 from emo_harness.probe.geometry.plane import angle_between, held_out_plane

@@ -321,7 +321,8 @@ def test_full_adds_logistic_controls(tmp_path: Path) -> None:
     store = made_store(tmp_path, prompts, made_activations(prompts, n_layers=2, first=0))
     told = []
     made = strict_evaluation(store, seeds=2, full=True, tell=lambda what, _: told.append(what))
-    assert "take about" in next(what for what in told if "logistic" in what)
+    assert told[0].startswith("--full takes about")
+    assert "--full" not in " ".join(told[1:])
     of_logistic = [row for row in made.results if row["of"] == "logistic" and not row["head"]]
     assert {row["method"] for row in of_logistic} == {
         "shuffled labels",
@@ -329,6 +330,13 @@ def test_full_adds_logistic_controls(tmp_path: Path) -> None:
     }
     by_layer = {row["layer"] for row in made.results if row["method"] == "logistic"}
     assert by_layer == {None, 0, 1}
+    assert {"valence: logistic, layer 0", "valence: logistic, layer 0 head 1"} <= set(told)
+    of_heads = {
+        (row["layer"], row["head"])
+        for row in made.results
+        if row["method"] == "logistic" and row["head"] is not None
+    }
+    assert of_heads == {(layer, head) for layer in (0, 1) for head in (0, 1)}
     groups = {tuple(one["group"]) for one in made.robustness["valence"]["folds"]}
     assert groups == {("adjective", "template"), ("lemma", "template"), ("lemma", "scenario")}
 

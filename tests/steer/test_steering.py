@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from emo_harness.activations.hooks import HookCountError
+from emo_harness.activations.sites import layout_of
 from emo_harness.errors import UserError
 from emo_harness.steer import POSITIONS, Steering, require_same_model
 from emo_harness.steer.sampling import sample
@@ -52,7 +55,6 @@ def test_zero_dose_generates_the_same_tokens(kind: str, site: str) -> None:
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "qwen3"])
 @pytest.mark.parametrize("site", SITES)
 def test_packed_passes_are_steered_as_plain_ones(kind: str, site: str) -> None:
-    from emo_harness.activations.sites import layout_of
     from emo_harness.prefix import Continuation, Limits, score
 
     model = packed(kind)
@@ -161,6 +163,75 @@ def test_generation_steers_what_scoring_steers(positions: str) -> None:
         assert steered.mean() > unsteered.mean()
 
 
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("site", ["resid_pre", "mlp_out"])
+def test_generation_is_steered_alike_without_a_cache(positions: str, site: str) -> None:
+    """Where every pass computes all tokens again, the prompt's own stay what they were."""
+    model, layout = model_and_layout("llama")
+    steering = Steering(axis_for(layout, site, size=2.0), 1.0, positions)  # type: ignore[arg-type]
+    sequence = torch.from_numpy(prompts((6,))[0].astype(np.int64))[None]
+    found = []
+    for use_cache in (True, False):
+        with torch.no_grad(), steering.generating(layout):
+            found.append(
+                model.generate(sequence, max_new_tokens=6, do_sample=False, use_cache=use_cache)
+            )
+    assert torch.equal(*found)
+
+
+def test_passes_of_which_no_token_is_known_are_refused() -> None:
+    model, layout = model_and_layout("llama")
+    sequence = torch.from_numpy(prompts((6,))[0].astype(np.int64))[None]
+    for positions, refused in (("all", False), ("last", True), ("generated", True)):
+        steering = Steering(axis_for(layout, "value"), 1.0, positions)  # type: ignore[arg-type]
+        told = pytest.raises(UserError, match="a pass of 3 tokens") if refused else nullcontext()
+        with told, steering.generating(layout), torch.no_grad():
+            model(sequence, use_cache=False)
+            model(sequence[:, :3], use_cache=False)
+
+
+def test_a_steering_in_which_nothing_ran_is_an_error() -> None:
+    _, layout = model_and_layout("llama")
+    steering = Steering(axis_for(layout, "value"), 1.0)
+    with pytest.raises(HookCountError, match="no forward pass"), steering.everywhere(layout):
+        pass
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_dose_of_zero_puts_nothing_in_the_place_of_what_is_there(site: str) -> None:
+    """A copy that lies otherwise in memory may be computed with otherwise by an accelerator."""
+    model, layout = model_and_layout("gpt2")
+    steering = Steering(axis_for(layout, site), 0.0)
+    before: dict[int, int] = {}
+    after: dict[int, int] = {}
+
+    def addresses(into: dict[int, int]) -> Any:
+        return lambda where, layer, activation: into.update({layer: activation.data_ptr()})
+
+    outer = layout.listening({site: [0, 1]}, addresses(before))
+    inner = layout.listening({site: [0, 1]}, addresses(after))
+    with outer, steering.everywhere(layout), inner:
+        logits(model, prompts((4,))[0])
+    assert before == after and len(before) == 2
+
+
+def test_doses_that_the_model_cannot_compute_with_are_refused() -> None:
+    from tests.prefix.tiny_models import build
+
+    model, layout = model_and_layout("llama")
+    steering = Steering(axis_for(layout, "value"), 1e39)
+    with pytest.raises(UserError, match="too large for float32"), steering.everywhere(layout):
+        logits(model, prompts((4,))[0])
+    half = build("llama").to(torch.bfloat16)
+    axis = axis_for(layout, "value")
+    with Steering(axis, 1e5).everywhere(layout_of(half)):
+        logits(half, prompts((4,))[0])
+    half = build("llama").to(torch.float16)
+    told = pytest.raises(UserError, match="too large for float16")
+    with told, Steering(axis, 1e6).everywhere(layout_of(half)):
+        logits(half, prompts((4,))[0])
+
+
 def test_a_site_that_the_model_passes_by_is_an_error() -> None:
     model, layout = model_and_layout("llama")
     steering = Steering(axis_for(layout, "resid_post"), 1.0)
@@ -198,6 +269,9 @@ def test_axes_of_another_model_are_refused() -> None:
 
 def test_axes_that_are_not_numbers_are_refused() -> None:
     _, layout = model_and_layout("llama")
+    nowhere = replace(axis_for(layout, "value"), vectors=np.zeros((2, 16), np.float32))
+    with pytest.raises(UserError, match="length 0"):
+        Steering(nowhere, 1.0)
     axis = axis_for(layout, "value")
     axis.vectors[1, 3] = np.nan
     with pytest.raises(UserError, match="NaN or infinity in the axis at layer 1"):

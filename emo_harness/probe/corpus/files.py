@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from emo_harness.errors import UserError
+from emo_harness.text_file import read_text
 
-MAX_FILE_BYTES = 10_000_000
 MEND = "mend the file; docs/probing-corpus.md shows the formats"
 
 
@@ -22,49 +22,13 @@ def parsed(path: Path, doing: str) -> Any:
     Raises:
         UserError: not a readable file, too large, not UTF-8, not JSON or YAML, a key twice.
     """
-    text = text_of(path, doing)
+    text = read_text(path, doing)
     suffix = path.suffix.lower()
     if suffix == ".json" or (
         suffix not in (".yaml", ".yml") and text.lstrip().startswith(("{", "["))
     ):
         return _json(text, doing)
     return _yaml(text, doing)
-
-
-def text_of(path: Path, doing: str) -> str:
-    """A text file's content, without a byte order mark.
-
-    Raises:
-        UserError: not a readable file, too large, not UTF-8.
-    """
-    try:
-        if not path.is_file():
-            found = "a folder" if path.is_dir() else "no such file"
-            raise UserError(doing, found=found, expected="a file", fix="check the path")
-        size, content = path.stat().st_size, path.open("rb").read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UserError(
-            doing,
-            found=str(error.strerror),
-            expected="a readable file",
-            fix="check its path and rights",
-        ) from error
-    if size > MAX_FILE_BYTES:
-        raise UserError(
-            doing,
-            found=f"a file of {size:,} bytes",
-            expected=f"at most {MAX_FILE_BYTES:,} bytes",
-            fix="check that it is the file you meant",
-        )
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            doing,
-            found=f"bytes that are not UTF-8 at position {error.start}",
-            expected="a UTF-8 text file",
-            fix="save the file as UTF-8",
-        ) from error
 
 
 def file_sha256(path: Path) -> str:

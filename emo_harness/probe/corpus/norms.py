@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_harness.errors import UserError, quoted
-from emo_harness.probe.corpus.files import file_sha256, text_of
+from emo_harness.probe.corpus.files import file_sha256
+from emo_harness.text_file import read_text
 
 FIX = "docs/probing-corpus.md shows the formats of norms"
 _WORD_HEADINGS = ("word", "words", "term")
@@ -86,7 +87,7 @@ def load_norms(path: str | Path, dimension: str) -> Norms:
     """
     path = Path(path)
     doing = f"reading {dimension} norms from {path.name}"
-    rows = _rows(text_of(path, doing), doing)
+    rows = _rows(read_text(path, doing), doing)
     layout, named, body, scale = _layout(rows, doing)
     if dimension not in named or dimension == "word":
         raise UserError(

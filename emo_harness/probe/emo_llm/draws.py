@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_harness.errors import UserError
-from emo_harness.probe.targets import Bools, Ints, dimensions_of
+from emo_harness.probe.targets import Bools, Ints, dimensions_of, require_columns
 
 if TYPE_CHECKING:
     from emo_harness.activations.store import Activations
@@ -69,8 +69,8 @@ def prompts_of(store: Activations, dimension: str) -> Prompts:
     """The prompts of a store that the protocol asks about.
 
     Raises:
-        UserError: the corpus knows no such dimension, was not read at the last token, or has too
-            few adjectives or templates.
+        UserError: the corpus knows no such dimension, was not read at the last token, lacks facts,
+            or has too few adjectives or templates.
     """
     (dimension,) = dimensions_of(store, [dimension])
     doing = f"reading the prompts about {dimension} in {store.folder}"
@@ -82,6 +82,7 @@ def prompts_of(store: Activations, dimension: str) -> Prompts:
             fix="capture with --position last",
         )
     index = store.index
+    require_columns(index, doing)
     pole = index[dimension].astype("Float64").to_numpy(float, na_value=np.nan)
     rows = np.flatnonzero(np.abs(pole) == 1)
     rows = rows[np.argsort(index["prompt"].to_numpy()[rows], kind="stable")]

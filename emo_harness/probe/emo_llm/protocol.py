@@ -3,7 +3,7 @@
 Features are the value vectors at the last token, all layers, heads and dimensions side by side,
 standardised by the training prompts. A logistic regression (C = 1, at most 1,000 iterations) and
 the vote of the 5 nearest neighbours are asked about E1, E2 and E3 (amanb2000/Emo_LLM, 2024; see
-`emo_llm_splits` for how these are drawn). Label 1 is the first class of the adjective file, XOR
+`draws` for how these are drawn). Label 1 is the first class of the adjective file, XOR
 negation.
 """
 
@@ -25,6 +25,7 @@ from emo_harness.probe.emo_llm.neighbours import vote_of_nearest
 from emo_harness.probe.evaluation import Evaluation, write_evaluation
 from emo_harness.probe.logistic import LogisticFit, fit_logistic
 from emo_harness.probe.strict.tally import Key, result
+from emo_harness.probe.strict.vectors import not_finite
 from emo_harness.probe.targets import SUBSETS, Bools
 
 if TYPE_CHECKING:
@@ -164,8 +165,15 @@ def _one_seed(
 
 
 def _features(store: Activations, rows: NDArray[np.int64]) -> Floats:
-    """(n, layers * heads * dimensions)."""
-    return store.read(SITE, rows=rows).reshape(len(rows), -1)
+    """(n, layers * heads * dimensions).
+
+    Raises:
+        UserError: a value is not finite.
+    """
+    features = store.read(SITE, rows=rows).reshape(len(rows), -1)
+    if not np.isfinite(features).all():
+        raise not_finite(store, SITE, rows, store.manifest.layers, features)
+    return features
 
 
 def _scaler(train: Floats, n_rows: int = 2048) -> tuple[Doubles, Doubles]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from emo_harness.activations.store import Activations
-from emo_harness.probe.geometry.components import (
+from emo_harness.probe.components import (
     PASSES,
     Components,
     block_components,

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from emo_harness.errors import UserError
+from emo_harness.text_file import read_text
 from emo_harness.validation import Strict, validated
 
 Mode = Literal["answers", "letters"]
@@ -198,10 +199,7 @@ def _asked(
 def _load(path: Path, kind: type[One], what: str) -> list[One]:
     doing = f"reading {what} from {path}"
     fix = f"give a file of one JSON object a line with the keys {', '.join(kind.model_fields)}"
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(doing, found=f"{error}", expected="a UTF-8 text file", fix=fix) from error
+    lines = read_text(path, doing).splitlines()
     found: list[One] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

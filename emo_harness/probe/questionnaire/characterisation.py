@@ -1,7 +1,7 @@
 """Characterisation: what system prompts have in common, from a model's answers under each.
 
-Principal components of the prompts' vectors of losses; how well the first of them, and a
-leave-one-out classifier, tell the prompts' tags apart; and the questionnaire's own score.
+How well the first principal components of the prompts' losses, and a leave-one-out classifier, tell
+the prompts' tags apart; and the questionnaire's own score.
 """
 
 from __future__ import annotations
@@ -13,35 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_harness.probe.components import exact_components
+
 Floats = NDArray[np.float64]
 N_PERMUTATIONS = 2_000
-
-
-@dataclass(frozen=True)
-class Components:
-    """Principal components.
-
-    Attributes:
-        scores: (n_prompts, n_components) where each prompt lies.
-        explained: (n_components,) share of the variance, largest first.
-    """
-
-    scores: Floats
-    explained: Floats
-
-
-def components(features: Floats) -> Components:
-    """Principal components of centred, unscaled features.
-
-    Args:
-        features: (n_prompts, n_features) float64.
-    """
-    centred = features - features.mean(axis=0)
-    left, lengths, _ = np.linalg.svd(centred, full_matrices=False)
-    squares = lengths**2
-    total = float(squares.sum())
-    explained = squares / total if total > 0 else np.full(len(squares), np.nan)
-    return Components(left * lengths, explained)
 
 
 def auc(values: Floats, is_high: NDArray[np.bool_]) -> float:
@@ -97,7 +72,7 @@ def leave_one_out(features: Floats, tags: Sequence[str], rng: np.random.Generato
     as_good = sum(value >= found - 1e-12 for value in at_random)
     aucs: tuple[float, ...] = ()
     if len(names) == 2:
-        scores = components(features).scores[:, :10]
+        scores = exact_components(features, 10).scores(features)
         either = [auc(column, labels == 1) for column in scores.T]
         aucs = tuple(max(value, 1 - value) for value in either)
     return Separation(found, 1 / len(names), (as_good + 1) / (N_PERMUTATIONS + 1), aucs)

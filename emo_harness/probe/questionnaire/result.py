@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_harness.probe.components import exact_components
 from emo_harness.probe.questionnaire.asked import SystemPrompt
 from emo_harness.probe.questionnaire.characterisation import (
-    Components,
     Separation,
-    components,
     expected_values,
     leave_one_out,
 )
@@ -31,7 +30,8 @@ class QuestionnaireResult:
     Attributes:
         prompts: the system prompts, in order.
         n_questions, n_losses: of one prompt.
-        components: of the prompts' losses.
+        explained: (n_components,) share of the losses' variance by principal component.
+        components: (n_prompts, n_components) where each prompt lies on them.
         separation: of their tags.
         values: (n_prompts,) expected value of the answers; the first answer has the highest.
         how: what was asked, of which model.
@@ -41,7 +41,8 @@ class QuestionnaireResult:
     prompts: tuple[SystemPrompt, ...]
     n_questions: int
     n_losses: int
-    components: Components
+    explained: Floats
+    components: Floats
     separation: Separation
     values: Floats
     how: Mapping[str, Any]
@@ -59,7 +60,7 @@ class QuestionnaireResult:
             "n_prompts": len(self.prompts),
             "n_questions": self.n_questions,
             "n_losses": self.n_losses,
-            "explained": self.components.explained[:10].tolist(),
+            "explained": self.explained[:10].tolist(),
             "separation": {
                 "accuracy": self.separation.accuracy,
                 "chance": self.separation.chance,
@@ -76,7 +77,7 @@ class QuestionnaireResult:
                     "id": prompt.id,
                     "tag": prompt.tag,
                     "value": float(self.values[number]),
-                    "components": self.components.scores[number, :10].tolist(),
+                    "components": self.components[number, :10].tolist(),
                 }
                 for number, prompt in enumerate(self.prompts)
             ],
@@ -84,7 +85,7 @@ class QuestionnaireResult:
 
     def in_words(self) -> str:
         """A few lines for people."""
-        explained = ", ".join(f"{100 * e:.1f}%" for e in self.components.explained[:N_SHOWN])
+        explained = ", ".join(f"{100 * e:.1f}%" for e in self.explained[:N_SHOWN])
         lines = [
             f"{len(self.prompts)} system prompts, {self.n_questions} questions, "
             f"{self.n_losses} losses each",
@@ -137,11 +138,13 @@ def result_of(
     """
     features = np.array([np.concatenate(list(of_prompt)) for of_prompt in losses])
     tags = [prompt.tag for prompt in prompts]
+    found = exact_components(features, len(features))
     return QuestionnaireResult(
         tuple(prompts),
         len(losses[0]),
         features.shape[1],
-        components(features),
+        found.explained,
+        found.scores(features),
         leave_one_out(features, tags, rng),
         expected_values(losses),
         how,

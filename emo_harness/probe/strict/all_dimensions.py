@@ -11,7 +11,12 @@ import numpy as np
 from emo_harness.errors import UserError
 from emo_harness.probe.evaluation import Evaluation
 from emo_harness.probe.strict.balanced_axes import drawn_weights
-from emo_harness.probe.strict.logistic_probes import expected_seconds, probe_logistic
+from emo_harness.probe.strict.expected_time import (
+    Size,
+    seconds_of_linear_fits,
+    seconds_of_logistic_fits,
+)
+from emo_harness.probe.strict.logistic_probes import n_fits, probe_logistic
 from emo_harness.probe.strict.norm_probes import norms_of, probe_norms
 from emo_harness.probe.strict.one_dimension import SEEDS, Strict, Told, evaluate_strict
 from emo_harness.probe.strict.robustness import by_shape, learning_curve
@@ -78,20 +83,24 @@ def strict_evaluation(
         },
     )
     normed = set() if norms is None else _normed(store, names, norms, made)
+    if full:
+        tell(_expected(store, names, site, seeds, len(chosen), logistic), 0.0)
     kept: list[Strict] = []
     for name in names:
         found = evaluate_strict(
             store, name, site=site, seeds=seeds, group=group, layers=layers, tell=tell
         )
         if logistic:
-            _add_logistic(found, seeds, full, site, tell)
+            _add_logistic(found, full, site, tell)
         made.results += found.results
         made.verdicts += found.verdicts
-        made.remarks += [f"{name}: {remark}" for remark in found.remarks]
+        # Where other things are held out together, no shape was unseen.
         rows, shapes = by_shape(found, site)
-        made.results += rows
+        if group[1] == "shape":
+            made.results += rows
         of_dimension: dict[str, Any] = {
             "shapes": shapes if group[1] == "shape" else [],
+            "selectivity": found.selectivity,
             "learning_curve": learning_curve(found),
         }
         made.robustness[name] = of_dimension
@@ -103,6 +112,7 @@ def strict_evaluation(
                 "sha256": read.sha256,
             }
             made.results += probe_norms(found, signed, site, store.span_embeddings())
+        made.remarks += [f"{name}: {remark}" for remark in found.remarks]
         found.release()
         if full:
             of_dimension["folds"] = _folds(store, name, site, seeds, group, layers, tell)
@@ -156,14 +166,26 @@ def _folds(
     return found
 
 
-def _add_logistic(found: Strict, seeds: int, full: bool, site: str, tell: Told) -> None:
-    if full:
-        seconds = expected_seconds(found.vectors, found.targets, seeds, full)
-        tell(
-            f"{found.targets.dimension}: logistic fits of --full take about "
-            f"{_duration(seconds)}, up to four times that where signals are weak",
-            0.0,
-        )
+def _expected(
+    store: Activations, names: Sequence[str], site: str, seeds: int, n_layers: int, logistic: bool
+) -> str:
+    """How long an evaluation with `full` takes, in words."""
+    linear = fits = 0.0
+    for name in names:
+        targets = read_targets(store, name)
+        dim = int(np.prod(store.shape(site)))
+        size = Size(len(targets), n_layers, dim, seeds, len(targets.subsets))
+        # Once as without --full, and once for every other thing held out.
+        linear += len(OTHER_GROUPS) * seconds_of_linear_fits(size)
+        fits += seconds_of_logistic_fits(size, n_fits(seeds, True)) if logistic else 0.0
+    told = f"--full takes about {_duration(linear + fits)}"
+    if logistic:
+        told += f", of which logistic fits {_duration(fits)}, or up to four times that where "
+        told += "signals are weak"
+    return told
+
+
+def _add_logistic(found: Strict, full: bool, site: str, tell: Told) -> None:
     tallies = probe_logistic(
         found.vectors,
         found.targets,

@@ -64,6 +64,10 @@ def fit_axis(
         evaluation: what is known of the axis, for its facts.
         tell: called with every layer that is done.
 
+    Returns:
+        An axis whose facts tell for every layer whether its fit converged; None where the fit has
+        a closed form, or there is nothing to fit.
+
     Raises:
         UserError: no such method or features; see `read_targets` and `read_vectors`.
     """
@@ -76,7 +80,7 @@ def fit_axis(
         parts.append(_fit_layer(store, targets, site, layer, method, features == "centred"))
         tell(layer)
     vectors, origins, scales = (
-        np.stack(one).astype(np.float32) for one in zip(*parts, strict=True)
+        np.stack(one).astype(np.float32) for one in zip(*(part[:3] for part in parts), strict=True)
     )
     facts = {
         "model": store.manifest.model.model_dump(),
@@ -85,6 +89,7 @@ def fit_axis(
         "features": features,
         "corpus": store.manifest.corpus,
         "n_prompts": len(targets),
+        "converged": [part[3] for part in parts],
         "evaluation": evaluation,
         "versions": {"emo_harness": __version__, **{name: version(name) for name in _PACKAGES}},
     }
@@ -103,7 +108,7 @@ def evaluation_facts(
 
     import pandas as pd
 
-    from emo_harness.probe.evaluation import FACTS, RESULTS, known
+    from emo_harness.probe.evaluation import COLUMNS, FACTS, RESULTS, known
 
     doing = f"reading the evaluation in {folder}"
     try:
@@ -116,14 +121,32 @@ def evaluation_facts(
             expected=f"{FACTS} and {RESULTS}",
             fix="evaluate first: emo probe evaluate STORE --out FOLDER",
         ) from error
-    of_corpus = facts.get("settings", {}).get("corpus")
-    if of_corpus is not None and of_corpus != store.manifest.corpus.get("sha256"):
+    if (
+        not isinstance(facts, dict)
+        or not isinstance(facts.get("settings"), dict)
+        or (set(COLUMNS) - set(results))
+    ):
         raise UserError(
             doing,
-            found="an evaluation of another corpus",
-            expected=f"one of the activations in {store.folder}",
-            fix="evaluate these activations, or leave --evaluation away",
+            found="files that are no evaluation",
+            expected=f"{FACTS} and {RESULTS} as they were written",
+            fix="evaluate first: emo probe evaluate STORE --out FOLDER",
         )
+    manifest = store.manifest
+    for what, key, own_value in (
+        ("corpus", "sha256", manifest.corpus.get("sha256")),
+        ("model", "name", manifest.model.name),
+    ):
+        told = facts["settings"].get(what)
+        # The protocol emo-llm tells all that is known of either.
+        told = told.get(key) if isinstance(told, dict) else told
+        if told is not None and told != own_value:
+            raise UserError(
+                doing,
+                found=f"an evaluation of another {what}",
+                expected=f"one of the activations in {store.folder}",
+                fix="evaluate these activations, or leave --evaluation away",
+            )
     own = results[
         (results["dimension"] == dimension)
         & (results["site"] == site)
@@ -156,8 +179,8 @@ def evaluation_facts(
 
 def _fit_layer(
     store: Activations, targets: Targets, site: str, layer: int, method: str, centred: bool
-) -> tuple[Doubles, Doubles, Doubles]:
-    """(d,) vector, origin and scale of one layer, raw units."""
+) -> tuple[Doubles, Doubles, Doubles, bool | None]:
+    """(d,) vector, origin and scale of one layer, raw units; and whether the fit converged."""
     vectors = read_vectors(store, site, targets.rows, [layer])
     values = vectors.scaled
     n_templates = len(targets.negates)
@@ -183,8 +206,10 @@ def _fit_layer(
         # As in layer 0, where a template's last token knows nothing of the word: no axis, rather
         # than one of rounding errors.
         nothing = np.zeros(len(difference))
-        return nothing, middle * vectors.scale + vectors.shift, np.ones(len(difference))
-    direction, deviations = _direction(method, found, values, targets, centres, vectors.scale)
+        return nothing, middle * vectors.scale + vectors.shift, np.ones(len(difference)), None
+    direction, deviations, converged = _direction(
+        method, found, values, targets, centres, vectors.scale
+    )
     raw = direction / vectors.scale
     apart = difference * vectors.scale
     length = float(np.linalg.norm(raw))
@@ -193,6 +218,7 @@ def _fit_layer(
         unit * float(unit @ apart),
         middle * vectors.scale + vectors.shift,
         deviations * vectors.scale if method != "mean-difference" else np.ones(len(raw)),
+        converged,
     )
 
 
@@ -210,23 +236,24 @@ def _direction(
     targets: Targets,
     centres: Floats | None,
     units: Doubles,
-) -> tuple[Doubles, Doubles]:
-    """(d,) a fit's weights on scaled features, and the deviations it standardised by."""
+) -> tuple[Doubles, Doubles, bool | None]:
+    """(d,) weights on scaled features, the deviations standardised by; whether a fit converged."""
     deviations = np.sqrt(found.variances)
     if method == "mean-difference":
-        return (found.high[0] - found.low[0]) * units**2, deviations
+        return (found.high[0] - found.low[0]) * units**2, deviations, None
     if method == "ridge":
-        return solve(found, RIDGE_PENALTY)[0], deviations
+        return solve(found, RIDGE_PENALTY)[0], deviations, None
     if method == "lda":
         pairs = draw_pairs(targets, np.ones(len(targets), bool), np.random.default_rng([0, 2]))
         together = dots(
             values, pairs, found.mean, found.variances, 1, targets.template, centres
         ).sum(axis=2)
         penalty = penalty_of(shrinkage(together, pairs, values.shape[1]))
-        return solve(found, penalty)[0], deviations
+        return solve(found, penalty)[0], deviations, None
     x = values if centres is None else values - centres[targets.template]
     x = ((x - found.mean) / deviations).astype(np.float32)
-    return fit_logistic(x, targets.targets > 0).coef / deviations, deviations
+    fit = fit_logistic(x, targets.targets > 0)
+    return fit.coef / deviations, deviations, fit.converged
 
 
 def _check(value: str, known: Sequence[str], option: str) -> None:

@@ -10,7 +10,7 @@ on the diagonal) and many targets at once (right-hand sides) share one G.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,23 @@ class Moments:
     high: Doubles
     low: Doubles
     scatter: Doubles | None
+
+    def without_scatter(self) -> Moments:
+        """All that takes little memory."""
+        return replace(self, scatter=None)
+
+    def only(self, features: slice) -> Moments:
+        """Those of some features, without scatter."""
+        return Moments(
+            self.n,
+            self.mean[features],
+            self.y_means,
+            self.products[:, features],
+            self.variances[features],
+            self.high[:, features],
+            self.low[:, features],
+            None,
+        )
 
 
 def moments(sums: TemplateSums, total: Doubles, centres: Floats | None = None) -> Moments:

@@ -31,8 +31,8 @@ Doubles = NDArray[np.float64]
 SHUFFLED = "shuffled labels"
 CONTROL_TASK = "random-label control task"
 SEEN_WORDS = ("E2", "E3")
-# Within a subset, shrinkage is not estimated anew.
-SUBSET_METHODS = ("ridge", "mean-difference")
+# What the tally of a subset's control task is called, before the subset's name.
+_TASK = "task "
 
 
 @dataclass(eq=False)
@@ -94,11 +94,11 @@ def probe_layer(
                 templates = _templates(targets, subset)
                 taken = None if centres is None else centres[templates]
                 found = moments(sums.only(templates), grams[subset], taken)
-                findings.moments[number, subset, feature] = _without_scatter(found)
+                findings.moments[number, subset, feature] = found.without_scatter()
                 rows = slice(*np.searchsorted(held_out, [own.start, own.stop]))
                 at = targets.template[held_out[rows]]
                 if subset != "all":
-                    fits = [_fit(method, found, units, 0.0) for method in SUBSET_METHODS]
+                    fits = [_fit(method, found, units, 0.0) for method in methods_within(subset)]
                     decisions[subset].append(decide(asked[rows], fits, centres, at))
                     continue
                 found_dots = dots(
@@ -128,6 +128,11 @@ def probe_layer(
     return findings
 
 
+def methods_within(subset: str) -> tuple[str, ...]:
+    """Those that are fitted; within negated prompts, or others, shrinkage is not estimated anew."""
+    return METHODS if subset == "all" else ("ridge", "mean-difference")
+
+
 def probe_keys(
     layer: int | None, subset: str, features: Sequence[str], methods: Sequence[str]
 ) -> list[Key]:
@@ -135,9 +140,15 @@ def probe_keys(
     return [key for f in features for m in methods for key in _twins(m, f, layer, None, subset)]
 
 
-def task_keys(layer: int | None, features: Sequence[str], methods: Sequence[str]) -> list[Key]:
+def task_keys(
+    layer: int | None, subset: str, features: Sequence[str], methods: Sequence[str]
+) -> list[Key]:
     """The control task of each of the features and methods."""
-    return [Key(CONTROL_TASK, "control", True, f, layer, of=m) for f in features for m in methods]
+    return [
+        Key(CONTROL_TASK, "control", True, f, layer, subset=subset, of=m)
+        for f in features
+        for m in methods
+    ]
 
 
 def decide(
@@ -163,13 +174,12 @@ def _tallies(
     targets: Targets, layer: int, n_heads: int, features: Sequence[str]
 ) -> dict[str, Tally]:
     made = {
-        subset: Tally(
-            targets,
-            probe_keys(layer, subset, features, METHODS if subset == "all" else SUBSET_METHODS),
-        )
+        subset: Tally(targets, probe_keys(layer, subset, features, methods_within(subset)))
         for subset in targets.subsets
     }
-    made["task"] = Tally(targets, task_keys(layer, features, METHODS), SEEN_WORDS)
+    for subset in targets.subsets:
+        keys = task_keys(layer, subset, features, methods_within(subset))
+        made[_TASK + subset] = Tally(targets, keys, SEEN_WORDS)
     if n_heads > 1:
         heads = [
             key
@@ -184,8 +194,8 @@ def _tallies(
 
 def _count(tallies: Mapping[str, Tally], decisions: Mapping[str, list[Floats]], one: Round) -> None:
     for name, tally in tallies.items():
-        if name == "task":
-            answers = np.concatenate(decisions["all"])[SHUFFLED_POLES::2]
+        if name.startswith(_TASK):
+            answers = np.concatenate(decisions[name.removeprefix(_TASK)])[SHUFFLED_POLES::2]
             tally.add(one.split, answers, one.labels[SHUFFLED_POLES])
         else:
             tally.add(one.split, np.concatenate(decisions[name]), one.labels[TRUE])
@@ -256,16 +266,3 @@ def _decide_heads(
         decisions -= at_centres[:, template]
     found: Floats = decisions.transpose(0, 2, 1).reshape(-1, len(values))
     return found
-
-
-def _without_scatter(found: Moments) -> Moments:
-    return Moments(
-        found.n,
-        found.mean,
-        found.y_means,
-        found.products,
-        found.variances,
-        found.high,
-        found.low,
-        None,
-    )

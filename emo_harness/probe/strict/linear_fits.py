@@ -25,6 +25,8 @@ Doubles = NDArray[np.float64]
 METHODS = ("ridge", "lda", "mean-difference")
 # Relative to the variance of a standardised feature.
 RIDGE_PENALTY = 0.1
+# What rounding in float32 sums needs for a matrix to stay definite where features repeat others.
+LEAST_PENALTY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +74,7 @@ def solve(found: Moments, penalty: float) -> Doubles:
     from scipy.linalg import cho_factor, cho_solve
 
     matrix = found.scatter.copy()
-    # A penalty of 0 is let pass as far as rounding allows.
-    matrix[np.diag_indices_from(matrix)] += found.n * max(penalty, 1e-9) * found.variances
+    matrix[np.diag_indices_from(matrix)] += found.n * max(penalty, LEAST_PENALTY) * found.variances
     factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
     solved: Doubles = cho_solve(factor, found.products.T, check_finite=False)
     return solved.T
@@ -86,7 +87,8 @@ def solve_heads(found: Moments, n_heads: int, penalties: Sequence[float]) -> Dou
     dim = len(found.mean) // n_heads
     blocks = found.scatter.reshape(n_heads, dim, n_heads, dim)
     matrix = blocks[np.arange(n_heads), :, np.arange(n_heads)].copy()
-    diagonal = np.asarray(penalties)[:, None] * found.n * found.variances.reshape(n_heads, dim)
+    enough = np.maximum(penalties, LEAST_PENALTY)[:, None]
+    diagonal = enough * found.n * found.variances.reshape(n_heads, dim)
     matrix[:, np.arange(dim), np.arange(dim)] += diagonal
     right = found.products.reshape(-1, n_heads, dim).transpose(1, 2, 0)
     solved: Doubles = np.linalg.solve(matrix, right)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,6 @@ from emo_harness.probe.strict.vectors import Vectors
 from emo_harness.probe.targets import Ints, Targets
 
 Floats = NDArray[np.float32]
-# Between a strong signal and a weak one; only what is expected of the time depends on it.
-USUAL_ITERATIONS = 150
 # Reached where signals are weak; such a fit is reported as not converged.
 MOST_ITERATIONS, MOST_ITERATIONS_FULL = 200, 1000
 FULL_FEATURES = ("raw", "centred")
@@ -44,7 +42,8 @@ def probe_logistic(
     """Fit all layers together on the true labels in every seed.
 
     Args:
-        full: centred features, shuffled labels, the control task, and every layer by itself too.
+        full: centred features, shuffled labels, the control task, and every layer and every head
+            by itself too; heads without the control task.
         tell: called after every fit.
     """
     if not full:
@@ -57,23 +56,33 @@ def probe_logistic(
     for place in (None, *range(len(vectors.layers))):
         layer = None if place is None else vectors.layers[place]
         tally = Tally(targets, probe_keys(layer, "all", FULL_FEATURES, ("logistic",)))
-        task = Tally(targets, task_keys(layer, FULL_FEATURES, ("logistic",)), SEEN_WORDS)
+        task = Tally(targets, task_keys(layer, "all", FULL_FEATURES, ("logistic",)), SEEN_WORDS)
         both = (TRUE, SHUFFLED_POLES)
         most = MOST_ITERATIONS_FULL
         _ask(tally, place, vectors, targets, rounds, layers, FULL_FEATURES, both, most, tell, task)
         tallies += [tally, task]
+        heads = range(vectors.n_heads if place is not None and vectors.n_heads > 1 else 0)
+        for head in heads:
+            keys = [replace(key, head=head) for key in tally.keys]
+            tallies.append(Tally(targets, keys))
+            _ask(
+                tallies[-1],
+                place,
+                vectors,
+                targets,
+                rounds,
+                layers,
+                FULL_FEATURES,
+                both,
+                most,
+                tell,
+            )
     return tallies
 
 
-def expected_seconds(vectors: Vectors, targets: Targets, seeds: int, full: bool) -> float:
-    """A guess at how long `probe_logistic` takes, from one timed pass over some rows."""
-    some = vectors.scaled[: min(2048, len(targets))]
-    weights = np.ones(some.shape[1], np.float32)
-    began = time.perf_counter()
-    some.T @ (some @ weights)
-    a_pass = (time.perf_counter() - began) * 0.65 * len(targets) / len(some)
-    fits = seeds * (2 * len(FULL_FEATURES) * 2 if full else 1)
-    return a_pass * USUAL_ITERATIONS * fits
+def n_fits(seeds: int, full: bool) -> int:
+    """How many fits of all layers `probe_logistic` makes, or as much work in layers and heads."""
+    return seeds * (3 * len(FULL_FEATURES) * 2 if full else 1)
 
 
 def _ask(
@@ -91,12 +100,21 @@ def _ask(
 ) -> None:
     own = list(layers) if place is None else [layers[place]]
     columns = slice(None) if place is None else vectors.layer(place)
+    where = "all layers" if place is None else f"layer {vectors.layers[place]}"
+    head = tally.keys[0].head
+    inside = slice(None)
+    if head is not None and place is not None:
+        width = vectors.dim // vectors.n_heads
+        inside = slice(head * width, (head + 1) * width)
+        columns = slice(columns.start + inside.start, columns.start + inside.stop)
+        where += f" head {head}"
     converged = np.ones(len(tally.keys), bool)
     for number, one in enumerate(rounds):
         decisions: list[Floats] = []
         for feature in features:
-            moments = joined_moments(own, number, "all", feature)
+            moments = joined_moments(own, number, "all", feature).only(inside)
             centres = joined_centres(own, number, feature)
+            centres = None if centres is None else centres[:, inside]
             train = np.flatnonzero(one.split.train)
             x = _standardised(vectors.scaled, train, columns, moments, targets.template, centres)
             fits: list[LinearFit] = []
@@ -109,7 +127,7 @@ def _ask(
                         weights[:, None], np.array([fit.intercept - float(weights @ moments.mean)])
                     )
                 )
-                tell(f"{targets.dimension}: logistic, {tally.keys[0].layer or 'all layers'}")
+                tell(f"{targets.dimension}: logistic, {where}")
             del x
             asked = vectors.scaled[one.held_out, columns]
             decisions.append(decide(asked, fits, centres, targets.template[one.held_out]))
@@ -118,6 +136,8 @@ def _ask(
         if task is not None:
             task.add(one.split, answers[SHUFFLED_POLES::2], one.labels[SHUFFLED_POLES])
     tally.converged = [bool(each) for each in converged]
+    if task is not None:
+        task.converged = tally.converged[SHUFFLED_POLES::2]
 
 
 def _standardised(

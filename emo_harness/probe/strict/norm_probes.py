@@ -31,10 +31,11 @@ from emo_harness.probe.strict.gram import TemplateSums, gram, moments
 from emo_harness.probe.strict.layer_probes import SHUFFLED, decide
 from emo_harness.probe.strict.linear_fits import ridge
 from emo_harness.probe.strict.one_dimension import Strict
+from emo_harness.probe.strict.pooled_norm_probes import NormFit, pooled_norm_answers
 from emo_harness.probe.strict.rounds import Round
 from emo_harness.probe.strict.splits import PARTS
 from emo_harness.probe.strict.tally import Key, result
-from emo_harness.probe.targets import Targets
+from emo_harness.probe.targets import Ints, Targets
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -66,7 +67,7 @@ def norms_of(path: Path, targets: Targets) -> tuple[Norms, Doubles]:
 def probe_norms(
     found: Strict, signed: Doubles, site: str, embeddings: Floats | None
 ) -> list[dict[str, Any]]:
-    """Rows of results: correlations by layer, with raw and centred features, beside controls.
+    """Rows of results: correlations, all layers and each, raw and centred, beside controls.
 
     Args:
         signed: (W,) see `norms_of`; the prompts of words without a norm are left out.
@@ -76,6 +77,14 @@ def probe_norms(
     has = np.isfinite(signed)[targets.word]
     sign = np.where(targets.negated, -1.0, 1.0)
     scores: dict[Key, list[tuple[Round, Doubles]]] = {}
+    fits: dict[tuple[int, str], NormFit] = {}
+
+    def keep(feature: str, layer: int | None, number: int, asked: Ints, made: Floats) -> None:
+        for key, decisions in zip(_keys(feature, layer), made, strict=True):
+            filled = np.full(len(targets), np.nan)
+            filled[asked] = decisions * sign[asked]
+            scores.setdefault(key, []).append((found.rounds[number], filled))
+
     for place, layer in enumerate(vectors.layers):
         columns = vectors.layer(place)
         values = np.ascontiguousarray(vectors.scaled[: len(targets), columns])
@@ -92,14 +101,17 @@ def probe_norms(
             total = gram(values[train])
             for feature in FEATURES:
                 centres = found.layers[place].centres[number, feature]
-                fit = ridge(
-                    moments(TemplateSums(counts[0], x[0], counts[1:], x[1:]), total, centres)
-                )
-                made = decide(values[asked], [fit], centres, targets.template[asked])
-                for key, decisions in zip(_keys(feature, layer), made, strict=True):
-                    filled = np.full(len(targets), np.nan)
-                    filled[asked] = decisions * sign[asked]
-                    scores.setdefault(key, []).append((one, filled))
+                its = moments(TemplateSums(counts[0], x[0], counts[1:], x[1:]), total, centres)
+                fits.setdefault(
+                    (number, feature), NormFit(number, feature, train, asked, [])
+                ).moments.append(its.without_scatter())
+                made = decide(values[asked], [ridge(its)], centres, targets.template[asked])
+                keep(feature, layer, number, asked, made)
+    together, converged = pooled_norm_answers(vectors, targets, found.layers, list(fits.values()))
+    for fit, made in zip(fits.values(), together, strict=True):
+        keep(fit.feature, None, fit.number, fit.asked, made)
+    if not all(converged):
+        found.remarks.append("a pooled ridge regression on norms did not converge")
     for control in _flagged(targets, embeddings):
         for one in found.rounds:
             train = one.split.train & has
@@ -117,7 +129,7 @@ def probe_norms(
     ]
 
 
-def _keys(feature: str, layer: int) -> tuple[Key, Key]:
+def _keys(feature: str, layer: int | None) -> tuple[Key, Key]:
     return (
         Key("ridge", "probe", True, feature, layer),
         Key(SHUFFLED, "control", True, feature, layer, of="ridge"),

@@ -17,13 +17,19 @@ from numpy.typing import NDArray
 from emo_harness.errors import quoted
 from emo_harness.probe.strict.centring import neutral_means
 from emo_harness.probe.strict.controls import EMBEDDING, LAYER_0, probe_controls
-from emo_harness.probe.strict.layer_probes import LayerFindings, probe_layer
+from emo_harness.probe.strict.expected_time import USUAL_STEPS, Size, shares
+from emo_harness.probe.strict.layer_probes import CONTROL_TASK, LayerFindings, probe_layer
 from emo_harness.probe.strict.pooled_probes import PooledFindings, probe_pooled
 from emo_harness.probe.strict.rounds import Round, draw_round, template_counts
 from emo_harness.probe.strict.splits import never_held_out
 from emo_harness.probe.strict.tally import Tally
 from emo_harness.probe.strict.vectors import Vectors, read_vectors
-from emo_harness.probe.strict.verdicts import as_layer_0, best_layer_verdicts, pooled_verdicts
+from emo_harness.probe.strict.verdicts import (
+    as_layer_0,
+    best_layer_verdicts,
+    pooled_verdicts,
+    selectivities,
+)
 from emo_harness.probe.targets import Targets, read_targets
 
 if TYPE_CHECKING:
@@ -34,8 +40,6 @@ SEEDS = 10
 # At these sites the last token of a prompt has not yet looked at any other in layer 0.
 BEFORE_ATTENTION = ("value", "key", "resid_pre")
 Told = Callable[[str, float], object]
-# Steps that conjugate gradients are expected to take per subset; only progress depends on it.
-_EXPECTED_STEPS = 20
 
 
 @dataclass(eq=False)
@@ -44,7 +48,7 @@ class Strict:
 
     Attributes:
         results: rows of results.
-        verdicts: see `verdicts`.
+        verdicts, selectivity: see `verdicts`.
         remarks: what a reader must know.
         rivals: the controls that pooled probes are compared with.
         targets, vectors, rounds, pooled, layers: what further questions start from.
@@ -59,6 +63,7 @@ class Strict:
     tallies: list[Tally]
     results: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
+    selectivity: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     rivals: list[Tally] = field(default_factory=list)
 
@@ -95,17 +100,18 @@ def evaluate_strict(
     vectors = read_vectors(
         store, site, np.concatenate([targets.rows, targets.neutral_rows]), layers
     )
-    work = expected_work(vectors, targets, seeds)
+    n_layers = len(vectors.layers)
+    work = shares(Size(len(targets), n_layers, vectors.dim, seeds, len(targets.subsets)))
     found_layers, layer_results = _layers(
         vectors,
         targets,
         rounds,
         site,
-        lambda layer: tell(f"{dimension}: layer {layer}", work["layers"] / len(vectors.layers)),
+        lambda layer: tell(f"{dimension}: layer {layer}", work["layers"] / n_layers),
     )
     doing = f"{dimension}: all layers"
     tell(doing, 0.0)
-    a_step = work["steps"] / (_EXPECTED_STEPS * len(targets.subsets))
+    a_step = work["steps"] / (USUAL_STEPS * len(targets.subsets))
     pooled = probe_pooled(vectors, targets, rounds, found_layers, lambda: tell(doing, a_step))
     tell(f"{dimension}: controls", work["gram"])
     controls = probe_controls(targets, rounds, store.span_embeddings())
@@ -121,27 +127,23 @@ def evaluate_strict(
     found.rivals = [*controls, *first]
     for tally in pooled.tallies:
         found.verdicts += pooled_verdicts(dimension, tally, found.rivals)
+    for tallies in (pooled.tallies, *(layer.tallies for layer in found_layers)):
+        for tally, task in with_tasks(tallies):
+            found.selectivity += selectivities(dimension, tally, task)
     by_layer = [layer.tallies[0] for layer in found_layers]
     found.verdicts += best_layer_verdicts(dimension, by_layer, controls, first)
     _remark(found, group)
     return found
 
 
-def expected_work(vectors: Vectors, targets: Targets, seeds: int) -> dict[str, float]:
-    """Shares of the floating-point operations: single layers, one full Gram, steps of solutions.
-
-    With n rows, L layers of d numbers and s seeds: 0.65 s n L d^2 for the layers' training Grams;
-    n (L d)^2 for the full one and (L d)^3 / 3 for each factor; 4 n L d per step and column, with 8
-    columns per seed on all rows and 4 more on either half.
-    """
-    n, width = float(len(targets)), float(vectors.scaled.shape[1])
-    subsets = len(targets.subsets)
-    layers = 1.3 * seeds * n * width * vectors.dim
-    gram = n * width**2 + 2 * subsets * width**3 / 3
-    columns = (8 if subsets == 1 else 12) * seeds
-    steps = _EXPECTED_STEPS * 4 * n * width * columns
-    total = layers + gram + steps
-    return {"layers": layers / total, "gram": gram / total, "steps": steps / total}
+def with_tasks(tallies: Sequence[Tally]) -> list[tuple[Tally, Tally]]:
+    """Probes' tallies, each with that of its control task."""
+    place = {(one.keys[0].subset, one.keys[0].method): one for one in tallies}
+    return [
+        (one, place[one.keys[0].subset, CONTROL_TASK])
+        for one in tallies
+        if one.keys[0].kind == "probe"
+    ]
 
 
 def _layers(
@@ -217,7 +219,9 @@ def _remark(found: Strict, group: tuple[str, str]) -> None:
             "centred-neutral is missing: the corpus has no neutral words in every template"
         )
     for tally in found.pooled.tallies:
-        if tally.converged is not None and not all(tally.converged):
+        if tally.converged is None or tally.keys[0].kind != "probe":
+            continue
+        if not all(tally.converged):
             found.remarks.append(
                 f"{sum(not c for c in tally.converged)} pooled fits did not converge "
                 f"({tally.keys[0].subset} prompts)"

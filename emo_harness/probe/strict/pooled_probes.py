@@ -17,14 +17,13 @@ from emo_harness.probe.strict.conjugate_gradients import Design, System, solve_s
 from emo_harness.probe.strict.gram import Moments
 from emo_harness.probe.strict.layer_probes import (
     SEEN_WORDS,
-    SUBSET_METHODS,
     LayerFindings,
     decide,
+    methods_within,
     probe_keys,
     task_keys,
 )
 from emo_harness.probe.strict.linear_fits import (
-    METHODS,
     RIDGE_PENALTY,
     LinearFit,
     halfway,
@@ -119,18 +118,21 @@ def _of_feature(
 
 
 def _full_grams(values: Floats, targets: Targets, vectors: Vectors) -> dict[str, FullGram]:
-    width = values.shape[1]
-    blocks = (
-        [slice(0, width)]
-        if width <= MOST_TOGETHER
-        else [vectors.layer(place) for place in range(len(vectors.layers))]
-    )
+    blocks = factorised_together(vectors)
     if len(targets.subsets) == 1:
         return {"all": FullGram(values, blocks)}
     parts = {
         name: FullGram(values[targets.subset(name)], blocks) for name in ("not negated", "negated")
     }
     return {"all": parts["not negated"] + parts["negated"], **parts}
+
+
+def factorised_together(vectors: Vectors) -> list[slice]:
+    """Columns that a preconditioner takes together: all, or each layer's where they are many."""
+    width = vectors.scaled.shape[1]
+    if width <= MOST_TOGETHER:
+        return [slice(0, width)]
+    return [vectors.layer(place) for place in range(len(vectors.layers))]
 
 
 def _probe_subset(
@@ -146,7 +148,7 @@ def _probe_subset(
     own = targets.subset(subset)
     values, template = vectors.scaled[own], targets.template[own]
     features = found.features
-    methods = METHODS if subset == "all" else SUBSET_METHODS
+    methods = methods_within(subset)
     designs: list[Design] = []
     systems: list[System] = []
     preconditioners: list[Preconditioner] = []
@@ -176,7 +178,7 @@ def _probe_subset(
     solved = solve_systems(values, template, designs, systems, preconditioners, step=step)
     found.steps[subset] = solved.steps
     tally = Tally(targets, probe_keys(None, subset, features, methods))
-    task = Tally(targets, task_keys(None, features, methods), SEEN_WORDS)
+    task = Tally(targets, task_keys(None, subset, features, methods), SEEN_WORDS)
     converged = np.ones((len(rounds), len(tally.keys)), bool)
     place = 0
     for number, one in enumerate(rounds):
@@ -202,17 +204,21 @@ def _probe_subset(
             decisions.append(decide(asked, fits, joined_centres(layers, number, feature), at))
         answers = np.concatenate(decisions)
         tally.add(one.split, answers, one.labels[TRUE])
-        if subset == "all":
-            task.add(one.split, answers[SHUFFLED_POLES::2], one.labels[SHUFFLED_POLES])
+        task.add(one.split, answers[SHUFFLED_POLES::2], one.labels[SHUFFLED_POLES])
     tally.converged = [bool(converged[:, k].all()) for k in range(len(tally.keys))]
-    found.tallies += [tally, task] if subset == "all" else [tally]
+    task.converged = tally.converged[SHUFFLED_POLES::2]
+    found.tallies += [tally, task]
 
 
 def joined_moments(
     layers: Sequence[LayerFindings], number: int, subset: str, feature: str
 ) -> Moments:
     """The layers' moments side by side, without scatter."""
-    parts = [one.moments[number, subset, feature] for one in layers]
+    return side_by_side([one.moments[number, subset, feature] for one in layers])
+
+
+def side_by_side(parts: Sequence[Moments]) -> Moments:
+    """Moments of features that lie side by side on the same rows, without scatter."""
     first = parts[0]
     return Moments(
         first.n,

@@ -74,7 +74,7 @@ def read_vectors(
             origin = scaled[0].copy()
         moved = scaled[block] - origin
         if not np.isfinite(moved).all():
-            raise _not_finite(store, site, rows[block], chosen, scaled[block])
+            raise not_finite(store, site, rows[block], chosen, scaled[block])
         total += moved.sum(axis=0, dtype=np.float64)
         squares += np.square(moved).sum(axis=0, dtype=np.float64)
     if origin is None:
@@ -90,9 +90,10 @@ def read_vectors(
     return Vectors(chosen, shape[0] if len(shape) == 2 else 1, scaled, shift, scale)
 
 
-def _not_finite(
+def not_finite(
     store: Activations, site: str, rows: Ints, layers: Sequence[int], block: Floats
 ) -> UserError:
+    """What to say of a block (n, L * dim) of which some value is not finite: where it is."""
     row, column = np.argwhere(~np.isfinite(block))[0]
     layer = layers[column * len(layers) // block.shape[1]]
     prompt = store.index["prompt"].iloc[rows[row]]

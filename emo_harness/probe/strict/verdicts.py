@@ -104,6 +104,38 @@ def best_layer_verdicts(
     return [one for one in made if one is not None]
 
 
+def selectivities(dimension: str, probe: Tally, task: Tally) -> list[dict[str, Any]]:
+    """Accuracy minus that of the same probe fitted on, and asked for, random labels of the words.
+
+    A probe that learns any labels as well as these has little to say of the activations (Hewitt &
+    Liang 2019). Seen words alone have a random label to be asked for.
+
+    Args:
+        probe, task: answers of one subset.
+    """
+    places = {(key.method, key.features): key for key in probe.keys if key.kind == "probe"}
+    made = []
+    for key in task.keys:
+        own = places[key.of, key.features]
+        for part in task.parts:
+            asked = probe.times_asked(part)
+            found = probe.clusters.difference(probe.right(own, part), task.right(key, part), asked)
+            made.append(
+                {
+                    "dimension": dimension,
+                    "method": own.method,
+                    "features": own.features,
+                    "layer": own.layer,
+                    "subset": own.subset,
+                    "split": part,
+                    "selectivity": found.mean,
+                    "low": found.low,
+                    "high": found.high,
+                }
+            )
+    return made
+
+
 def subject(key: Key) -> str:
     """What a key is, in words."""
     where = "all layers" if key.layer is None else f"layer {key.layer}"
