@@ -20,6 +20,7 @@ from emo_harness.probe.strict.logistic_probes import n_fits, probe_logistic
 from emo_harness.probe.strict.norm_probes import norms_of, probe_norms
 from emo_harness.probe.strict.one_dimension import SEEDS, Strict, Told, evaluate_strict
 from emo_harness.probe.strict.robustness import by_shape, learning_curve
+from emo_harness.probe.strict.tally import Tally
 from emo_harness.probe.strict.transfer import angles, draw_axes, shared_poles, transfer
 from emo_harness.probe.strict.vectors import read_vectors
 from emo_harness.probe.strict.verdicts import pooled_verdicts
@@ -196,11 +197,20 @@ def _add_logistic(found: Strict, full: bool, site: str, tell: Told) -> None:
     )
     for tally in tallies:
         found.results += tally.results(found.targets.dimension, site)
-        if tally.converged is not None and not all(tally.converged):
-            found.remarks.append("a logistic fit did not converge (marked ? in the table)")
+    converged = [c for tally in tallies for c in tally.converged or () if _is_probe(tally)]
+    if not all(converged):
+        found.remarks.append(
+            f"{converged.count(False)} of {len(converged)} logistic fits did not converge in every "
+            "seed (marked ? in the table; column converged)"
+        )
     found.verdicts = pooled_verdicts(found.targets.dimension, tallies[0], found.rivals) + (
         found.verdicts
     )
+
+
+def _is_probe(tally: Tally) -> bool:
+    """Not a control task: that asks its probe's shuffled twin again."""
+    return tally.keys[0].kind == "probe"
 
 
 def _relate(
