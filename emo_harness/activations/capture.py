@@ -230,8 +230,7 @@ def _finish(
 
     wait_until(n_missing, "shards", slowest_s)
     shards = [known[shard] for shard in range(len(plan.ends))]
-    has_spans = bool((rows.encoded.spans[:, 0] >= 0).any())
-    if not is_complete(folder, shards, len(rows), has_spans=has_spans):
+    if not is_complete(folder, shards):
         write_rest(folder, loaded, rows, manifest_of(loaded, plan, shards, corpus_facts))
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from emo_harness.errors import UserError, quoted
 from emo_harness.validation import Strict, validated
@@ -88,6 +89,7 @@ class Manifest(Strict):
         tokenizer: a hash of what the tokenizer is.
         corpus: facts about the prompts; "sha256" is of their content.
         versions: of the packages that computed it.
+        beside: SHA-256 of the files beside the shards, by name.
     """
 
     schema_version: Literal[1] = 1
@@ -102,6 +104,7 @@ class Manifest(Strict):
     shards: list[Shard]
     corpus: dict[str, Any]
     versions: dict[str, str]
+    beside: dict[str, str] = Field(default_factory=dict)
 
 
 class Activations:
@@ -260,6 +263,11 @@ def open_activations(folder: Path) -> Activations:
     manifest = validated(Manifest, raw, f"reading {path}", "capture again into another folder")
     if not (folder / INDEX).is_file():
         raise _broken(folder, INDEX, "no such file")
+    for name, sha256 in manifest.beside.items():
+        if not (folder / name).is_file():
+            raise _broken(folder, name, "no such file")
+        if sha256_of(folder / name) != sha256:
+            raise _broken(folder, name, "other content than was captured")
     for shard in manifest.shards:
         _check(folder, shard, manifest)
     return Activations(folder, manifest)

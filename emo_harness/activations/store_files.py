@@ -15,7 +15,14 @@ from pydantic import ValidationError
 from emo_harness import __version__
 from emo_harness.activations.plan import Plan
 from emo_harness.activations.shards import not_written
-from emo_harness.activations.store import INDEX, MANIFEST, SPANS, Manifest, Shard
+from emo_harness.activations.store import (
+    INDEX,
+    MANIFEST,
+    SPANS,
+    Manifest,
+    Shard,
+    sha256_of,
+)
 from emo_harness.prefix import Tokens
 from emo_harness.whole_file import Writer, text_writer, write_whole
 
@@ -61,12 +68,19 @@ def write_rest(folder: Path, loaded: LoadedModel, rows: PromptRows, manifest: Ma
     }
     if spans:
         writers[SPANS] = lambda path: path.write_bytes(_embedded(loaded.model, spans))
-    writers[MANIFEST] = text_writer(manifest.model_dump_json(indent=1))
+    beside: dict[str, str] = {}
     for name, write in writers.items():
-        try:
-            write_whole(folder / name, write)
-        except OSError as error:
-            raise not_written(folder, name, "the index and the manifest", error) from error
+        _write(folder, name, write)
+        beside[name] = sha256_of(folder / name)
+    whole = manifest.model_copy(update={"beside": beside})
+    _write(folder, MANIFEST, text_writer(whole.model_dump_json(indent=1)))
+
+
+def _write(folder: Path, name: str, write: Writer) -> None:
+    try:
+        write_whole(folder / name, write)
+    except OSError as error:
+        raise not_written(folder, name, "the index and the manifest", error) from error
 
 
 def manifest_in(folder: Path) -> Manifest | None:
@@ -77,22 +91,14 @@ def manifest_in(folder: Path) -> Manifest | None:
         return None
 
 
-def is_complete(folder: Path, shards: Sequence[Shard], n_rows: int, *, has_spans: bool) -> bool:
+def is_complete(folder: Path, shards: Sequence[Shard]) -> bool:
     """Whether everything beside these shards is there and belongs to them."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     manifest = manifest_in(folder)
-    try:
-        n_indexed = pq.read_metadata(folder / INDEX).num_rows
-    except (OSError, pa.ArrowException):
+    if manifest is None or manifest.shards != list(shards) or INDEX not in manifest.beside:
         return False
-    spans_there = (folder / SPANS).is_file() or not has_spans
-    return (
-        manifest is not None
-        and manifest.shards == list(shards)
-        and n_indexed == n_rows
-        and spans_there
+    return all(
+        (folder / name).is_file() and sha256_of(folder / name) == sha256
+        for name, sha256 in manifest.beside.items()
     )
 
 

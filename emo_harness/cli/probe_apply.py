@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from emo_harness.cli.layers import layers_of
 from emo_harness.errors import UserError, quoted
 
 if TYPE_CHECKING:
@@ -120,7 +121,6 @@ def _chosen(
     known: list[Axis], names: list[str], site: str | None, layers: str | None
 ) -> list[Axis]:
     from emo_harness.axes import named_axis
-    from emo_harness.steer.spec import read_layers
 
     at_site = [one for one in known if site in (None, one.site)]
     # Valence before arousal, as everywhere.
@@ -128,7 +128,8 @@ def _chosen(
         {one.name for one in at_site}, key=lambda name: (name != "valence", name)
     )
     found = [named_axis(known, name, site) for name in wanted]
-    return [one.only(read_layers(layers)) for one in found] if layers else found
+    wanted_layers = layers_of(layers)
+    return [one.only(wanted_layers) for one in found] if wanted_layers else found
 
 
 def _own_model(heads: list[ArmScores]) -> str | None:

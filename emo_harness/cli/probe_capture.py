@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from emo_harness.cli.layers import layers_of
 from emo_harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def command(
     from emo_harness.activations.loading import load_language_model
     from emo_harness.activations.processes import Processes
 
-    wanted_layers = _layers(layers)
+    wanted_layers = layers_of(layers)
     prompts, facts = _prompts(
         adjectives, templates, texts, run, _names(tasks), _names(arms), questions
     )
@@ -159,28 +160,6 @@ def _names(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _layers(text: str) -> list[int] | None:
-    """None for all of them."""
-    if text.strip() == "all":
-        return None
-    layers: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if (
-            not first.isdecimal()
-            or not (last or first).isdecimal()
-            or int(last or first) < int(first)
-        ):
-            raise UserError(
-                "reading --layers",
-                found=repr(part),
-                expected="all, or numbers and ranges such as 0,3,6-11",
-                fix="write layers like this",
-            )
-        layers += range(int(first), int(last or first) + 1)
-    return layers
 
 
 def _device(device: str | None, n_processes: int, local_rank: int) -> str | None:

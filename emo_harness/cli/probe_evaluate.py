@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from emo_harness.cli.layers import layers_of
 from emo_harness.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -85,29 +86,6 @@ def command(
     _strict(opened, dimension, site, seeds, group, layers, norms, full, logistic, out, as_json)
 
 
-def parse_layers(text: str) -> list[int] | None:
-    """Numbers of layers from "0,4,8-11"; None for "".
-
-    Raises:
-        UserError: something else.
-    """
-    found: list[int] = []
-    try:
-        for part in filter(None, (one.strip() for one in text.split(","))):
-            first, _, last = part.partition("-")
-            if int(last or first) < int(first):
-                raise ValueError("a range that goes down")
-            found += range(int(first), int(last or first) + 1)
-    except ValueError as error:
-        raise UserError(
-            "reading --layers",
-            found=text,
-            expected="numbers and ranges of layers",
-            fix="write for example --layers 0,4,8-11",
-        ) from error
-    return sorted(set(found)) or None
-
-
 def _refuse_strict_options(
     group: str, layers: str, norms: Path | None, full: bool, logistic: bool
 ) -> None:
@@ -166,7 +144,7 @@ def _strict(
             site=site,
             seeds=seeds,
             group=parse_group(group),
-            layers=parse_layers(layers),
+            layers=layers_of(layers),
             norms=norms,
             full=full,
             logistic=logistic,

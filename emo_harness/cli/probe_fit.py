@@ -45,14 +45,14 @@ def command(
 
     from emo_harness.activations.store import open_activations
     from emo_harness.axes import save_axes
-    from emo_harness.cli.probe_evaluate import parse_layers
+    from emo_harness.cli.layers import layers_of
     from emo_harness.probe.strict.fitting import evaluation_facts, fit_axis
     from emo_harness.probe.targets import dimensions_of
 
     _check_out(out)
     opened = open_activations(store)
     opened.verify()
-    chosen = parse_layers(layers)
+    chosen = layers_of(layers)
     names = dimensions_of(opened, dimension or None)
     known: dict[str, dict[str, Any] | None] = {
         name: evaluation_facts(evaluation, opened, name, site, method, features)

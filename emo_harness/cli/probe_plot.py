@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from emo_harness.cli.layers import layers_of
 from emo_harness.errors import UserError, quoted
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def command(
     opened = open_activations(store)
     plan = GeometryPlan(
         site=site,
-        layers=_layers(layers),
+        layers=tuple(layers_of(layers) or ()) or None,
         axes=tuple(axis for path in axes for axis in load_axes(path)),
         norms=_norms(norms),
         others=tuple(open_activations(path) for path in other),
@@ -106,12 +107,6 @@ def command(
         posthoc.mkdir(exist_ok=True)
         write_whole(posthoc / NUMBERS, text_writer(text))
     typer.echo(text if as_json else _told(numbers, out, run))
-
-
-def _layers(layers: str | None) -> tuple[int, ...] | None:
-    from emo_harness.steer.spec import read_layers
-
-    return tuple(read_layers(layers)) if layers else None
 
 
 def _norms(path: Path | None) -> dict[str, Norms]:

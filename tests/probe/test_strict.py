@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from emo_harness.cli import probe_evaluate
+from emo_harness.cli.layers import layers_of
 from emo_harness.cli.main import app
 from emo_harness.errors import UserError
 from emo_harness.probe.evaluation import COLUMNS
@@ -374,5 +374,5 @@ def test_the_other_protocol_is_asked_for_by_name(two_dimensions: Path, tmp_path:
 
 
 def test_layers_are_numbers_and_ranges() -> None:
-    assert probe_evaluate.parse_layers("") is None
-    assert probe_evaluate.parse_layers("3,0-1, 3") == [0, 1, 3]
+    assert layers_of("") is None
+    assert layers_of("3,0-1, 3") == [0, 1, 3]
