@@ -92,8 +92,8 @@ def test_the_prompts_of_a_run(model: Path, mini_run: Path, tmp_path: Path) -> No
     [
         (["--texts", "a.txt", "--run", "runs"], "--texts and --run"),
         (["--texts", "a.txt", "--arms", "control"], "--arms without --run"),
-        (["--layers", "3-1"], "reading --layers"),
-        (["--layers", "first"], "reading --layers"),
+        (["--layers", "3-1"], "reading layers"),
+        (["--layers", "first"], "reading layers"),
         (["--texts", "missing.txt"], "No such file"),
     ],
 )

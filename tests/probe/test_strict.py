@@ -346,7 +346,7 @@ def test_full_adds_logistic_controls(tmp_path: Path) -> None:
     [
         (["--protocol", "strikt"], "nearest: 'strict'"),
         (["--seeds", "0"], "--seeds"),
-        (["--layers", "first"], "--layers"),
+        (["--layers", "first"], "reading layers"),
         (["--layers", "9"], "no layer 9"),
         (["--group", "shpe"], "nearest: 'shape'"),
         (["--site", "key"], "no site 'key'"),
