@@ -146,3 +146,7 @@ class SteeredPackedModel(PackedModel):
     def logits(self, *args: Any) -> torch.Tensor:
         with self._lm.steered_everywhere():
             return super().logits(*args)
+
+    def states(self, *args: Any) -> torch.Tensor:
+        with self._lm.steered_everywhere():
+            return super().states(*args)
