@@ -259,9 +259,11 @@ def named_axis(axes: Sequence[Axis], name: str, site: str | None = None) -> Axis
     if len(found) == 1:
         return found[0]
     known = quoted([f"{axis.name} at {axis.site}" for axis in axes])
+    names = {axis.name for axis in axes}
+    where = f" at the site {site!r}" if site else ""
     raise UserError(
-        f"choosing the axis {name!r}",
-        found=f"{len(found)} of that name" + nearest(name, {axis.name for axis in axes}),
+        f"choosing the axis {name!r}{where}",
+        found=f"{len(found)} of that name{where}" + ("" if name in names else nearest(name, names)),
         expected=f"one of {known}",
         fix="name one of them, and the site where it occurs at several",
     )

@@ -37,7 +37,7 @@ def _told(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
     # A misspelt key is both unknown and missing; only the first helps.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
-    known = list(model.model_fields)
+    known = [field.alias or name for name, field in model.model_fields.items()]
     if first["type"] == "extra_forbidden":
         return f"an unknown key {where!r}{nearest(where, known)}", f"keys among {quoted(known, 12)}"
     if first["type"] == "missing":

@@ -16,7 +16,10 @@ from emo_harness.cli import (
 )
 
 app = typer.Typer(
-    no_args_is_help=True, help="Valence and arousal inside a model: capture, fit, evaluate, apply."
+    no_args_is_help=True,
+    help="Valence and arousal inside a model: capture, fit, evaluate, apply.",
+    epilog="Example: emo probe capture --model emo-feelings --out store/ && emo probe evaluate "
+    "store/ --out evaluation/",
 )
 for module in (
     probe_corpus,

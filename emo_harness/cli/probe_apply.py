@@ -74,7 +74,15 @@ def command(
     from emo_harness.runs import read_runs
 
     chosen = _chosen(load_axes(axes), axis, site, layers)
-    groups = asked_groups(read_runs([run]).scores)
+    scores = read_runs([run]).scores
+    groups = asked_groups(scores)
+    steered = {(s.task, s.settings["steer"]) for s in scores if s.settings.get("steer")}
+    if steered:
+        typer.echo(
+            f"left out: {len(steered)} tasks asked of a steered model, whose prompts would be read "
+            "in a model that was not asked",
+            err=True,
+        )
     own = _own_model([group.head for group in groups])
     name = model or own
     if name is None:

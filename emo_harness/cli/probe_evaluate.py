@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "evaluate"
 EXAMPLE = (
-    "Example: emo probe evaluate store/ --out evaluation/    "
+    "Examples: emo probe evaluate store/ --out evaluation/; "
     "emo probe evaluate store/ --protocol emo-llm --dimension valence --seeds 5 --out table/"
 )
 PROTOCOLS = ("strict", "emo-llm")

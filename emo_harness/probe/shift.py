@@ -31,6 +31,8 @@ from emo_harness.errors import UserError
 from emo_harness.runs import ArmScores, RunArm, read_answers, united_arms
 
 SCHEMA = 1
+# The setting under which a run of a steered model says so.
+STEER = "steer"
 Floats = NDArray[np.float64]
 # Prompts to their coordinates: (n,) texts to (n, n_columns), in the order given.
 Reader = Callable[[Sequence[str]], Floats]
@@ -74,11 +76,21 @@ class AskedGroup:
 def asked_groups(scores: Sequence[ArmScores]) -> list[AskedGroup]:
     """Put together what was asked alike, under the metric that the benchmark is reported by.
 
+    Runs of a steered model are left out: their prompts would be read in a model that was not asked.
+
     Raises:
-        UserError: there is no score.
+        UserError: there is no score, or none of a model that was not steered.
     """
+    unsteered = [one for one in scores if not one.settings.get(STEER)]
+    if scores and not unsteered:
+        raise UserError(
+            "reading prompts where they were asked",
+            found=f"runs of a steered model alone ({scores[0].settings[STEER]})",
+            expected="a run of the model as it is",
+            fix="apply the axes to the unsteered run; `emo compare` pairs the two",
+        )
     groups: dict[tuple[object, ...], list[ArmScores]] = {}
-    for one in scores:
+    for one in unsteered:
         if one.primary:
             settings = tuple(sorted(one.settings.items()))
             key = (one.model, settings, one.benchmark, one.mode, one.placement, one.family)

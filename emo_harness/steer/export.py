@@ -62,6 +62,9 @@ def hooks_for(loaded: LoadedModel, steering: Steering) -> list[Hook]:
     at_site, outputs = _heard(layout, loaded.model, used.site, used.layers, ids)
     found = []
     for layer, vector in zip(used.layers, torch.from_numpy(used.vectors), strict=True):
+        if not vector.any():
+            # Nothing is added there.
+            continue
         candidates = _expressing(at_site[layer], vector, outputs)
         hook = next(
             (one for one in candidates if _is_same(loaded, steering, layer, one, ids)), None

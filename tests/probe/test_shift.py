@@ -167,3 +167,13 @@ def test_axes_of_another_model_are_refused(tmp_path: Path) -> None:
     assert isinstance(done.exception, UserError)
     done = CliRunner().invoke(app, [*map(str, arguments), "--axis", "joy"])
     assert "choosing the axis 'joy'" in str(done.exception)
+
+
+def test_runs_of_a_steered_model_are_not_read_in_the_model_as_it_is(tmp_path: Path) -> None:
+    steered = {"model_args": {"pretrained": "m", "steer": "axes.safetensors:valence:+1"}}
+    run = made_run(tmp_path / "steered", config=steered)
+    with pytest.raises(UserError, match="a steered model alone"):
+        asked_groups(read_runs([run]).scores)
+    made_run(tmp_path / "plain", config={"model_args": {"pretrained": "m"}})
+    (group,) = asked_groups(read_runs([tmp_path]).scores)
+    assert "steer" not in group.head.settings

@@ -139,8 +139,10 @@ def read_losses(
             for prompt, of_prompt in raw.items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise UserError(doing, found=told, expected=layout, fix=fix) from error
+        is_missing = isinstance(error, OSError)
+        told = f"{error.strerror}" if isinstance(error, OSError) else "another layout"
+        expected = "a JSON file" if is_missing else layout
+        raise UserError(doing, found=told, expected=expected, fix=fix) from error
     missing = [str(one.id) for one in prompts if str(one.id) not in found]
     if missing:
         raise UserError(

@@ -95,7 +95,8 @@ def transfer(read: Strict, targets: Targets, vectors: Vectors, site: str) -> lis
     """Rows of results: one dimension's pooled probes asked for another's targets.
 
     The split is called "from <dimension>"; every word that is in the probe's training is left out,
-    in all its forms.
+    in all its forms. Where words have a pole on both dimensions, they alone are asked: a word
+    without a pole on the probe's dimension is never in its training, and would outweigh them.
 
     Args:
         read: whose probes are asked.
@@ -104,13 +105,18 @@ def transfer(read: Strict, targets: Targets, vectors: Vectors, site: str) -> lis
     right = np.zeros((len(METHODS), len(targets)), np.float32)
     times = np.zeros(len(targets), np.float32)
     by_seed = np.full((len(read.rounds), len(METHODS)), np.nan)
+    of_read = set(read.targets.words)
+    crossed = np.array([word in of_read for word in targets.words])
+    if not crossed.any():
+        crossed = np.ones(len(crossed), bool)
     for number, one in enumerate(read.rounds):
         known = {
             lemma
             for lemma, seen in zip(read.targets.lemmas, one.split.seen_words, strict=True)
             if seen
         }
-        fresh: Bools = np.array([lemma not in known for lemma in targets.lemmas])[targets.word]
+        fresh: Bools = np.array([lemma not in known for lemma in targets.lemmas])
+        fresh = (fresh & crossed)[targets.word]
         if not fresh.any():
             continue
         fits = [_moved(read.pooled.fits[number, m], read.vectors, vectors) for m in METHODS]

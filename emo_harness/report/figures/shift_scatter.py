@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from emo_harness.report.blocks import Drawing
 from emo_harness.report.figures import canvas
 from emo_harness.report.figures.key import fit_markers, key_height, series_key
+from emo_harness.report.figures.label_places import label_places
 from emo_harness.report.figures.palette import ink, series
 
 PANEL_PX = (330, 260)
 LEFT_PX, GAP_PX, FOOT_PX, TOP_PX = 58, 30, 46, 26
 LEAST_PX = 560
 LABEL_PX = 9
-# How far names may be pushed apart, in pixels.
-STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -109,28 +108,28 @@ def _line(plot: Axes, panel: ShiftPanel) -> None:
 
 
 def _names(plot: Axes, panel: ShiftPanel) -> None:
-    """Names beside their points, pushed up or down until none covers another."""
+    """Names beside their points where there is room, the farthest from the others first."""
     low_x, high_x = plot.get_xlim()
     low_y, high_y = plot.get_ylim()
-    known = np.isfinite(panel.shift[:, 0]) & np.isfinite(panel.gain_pp[:, 0])
-    places = np.flatnonzero(known)
-    x = (panel.shift[places, 0] - low_x) / (high_x - low_x) * PANEL_PX[0]
-    y = (panel.gain_pp[places, 0] - low_y) / (high_y - low_y) * PANEL_PX[1]
-    widths = np.array([canvas.text_width([panel.labels[i]], LABEL_PX) for i in places])
-    to_left = x + 7 + widths > PANEL_PX[0] + GAP_PX - 4
-    start = np.where(to_left, x - 7 - widths, x + 7)
-    set_at: list[tuple[float, float, float]] = []
-    for i in np.argsort(-y):
-        at = _free(float(y[i]) + 6, start[i], start[i] + widths[i], set_at)
-        set_at.append((at, float(start[i]), float(start[i] + widths[i])))
-        label = panel.labels[places[i]]
-        canvas.write(plot, float(start[i]), at, label, "quiet", LABEL_PX, own_scale=False)
-
-
-def _free(y: float, left: float, right: float, taken: list[tuple[float, float, float]]) -> float:
-    for step in range(STEPS):
-        at = y + (-1) ** step * ((step + 1) // 2) * 3.0
-        clear = all(abs(at - t) >= LABEL_PX or right < a or b < left for t, a, b in taken)
-        if clear and 2 <= at <= PANEL_PX[1] - 2:
-            return at
-    return y
+    known = np.flatnonzero(np.isfinite(panel.shift[:, 0]) & np.isfinite(panel.gain_pp[:, 0]))
+    points = np.column_stack(
+        [
+            (panel.shift[known, 0] - low_x) / (high_x - low_x) * PANEL_PX[0],
+            (panel.gain_pp[known, 0] - low_y) / (high_y - low_y) * PANEL_PX[1],
+        ]
+    )
+    apart = np.abs(points[:, None] - points[None]).sum(axis=2)
+    np.fill_diagonal(apart, np.inf)
+    order = np.argsort(-apart.min(axis=1, initial=np.inf), kind="stable")
+    labels = [panel.labels[number] for number in known]
+    for place in label_places(points, labels, order.tolist(), PANEL_PX, LABEL_PX):
+        canvas.write(
+            plot,
+            place.x_px,
+            place.y_px,
+            labels[place.point],
+            "ink",
+            LABEL_PX,
+            ha="center",
+            own_scale=False,
+        )

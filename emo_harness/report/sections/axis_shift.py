@@ -161,8 +161,13 @@ def _relation(found: Related, unit: str) -> str:
         f"{pp(slope)}{JOIN}pp of gain per class-mean distance {interval(low, high)}, "
         f"p {_than(p)}, {found.n:,} {unit}"
     )
-    # Between stimuli interval and p come from different resampling; both must agree.
-    if not (p < CLEAR_P and (low > 0 or high < 0)):
+    leaves_zero_out = low > 0 or high < 0
+    if p < CLEAR_P and not leaves_zero_out:
+        return (
+            f"Not settled: {told}. These stimuli pair so rarely by chance, but the interval, which "
+            "also counts that other stimuli might have been chosen, holds zero."
+        )
+    if not leaves_zero_out or not p < CLEAR_P:
         return f"No relation shown: {told}."
     at_random = _number(found.p_random)
     share = f"{100 * at_random:.0f}% of {found.n_random} random directions do so as closely"
@@ -206,7 +211,8 @@ def _figure(group: ShiftedGroup, about: str, name: str, margin_pp: float) -> Fig
     return Figure(
         name,
         f"{title}: one mark per stimulus with 95% intervals of both (grey band: margin). The line "
-        "is the fit over stimuli, dashed where its slope cannot be told from zero.",
+        "is the fit over stimuli, dashed where its slope cannot be told from zero. Marks without "
+        "room for a name are in the table.",
         alt,
         shift_scatter(panels, families, margin_pp, name, title, alt),
         Table(f"{name}-table", title, COLUMNS, rows, search=len(rows) > 20),
