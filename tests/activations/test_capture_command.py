@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from emo_harness.activations.store import open_activations
 from emo_harness.activations.texts import read_texts
+from emo_harness.cli.layers import layers_of
 from emo_harness.cli.main import app
-from emo_harness.cli.probe_capture import _layers
 from emo_harness.errors import UserError
 from tests.lm_models.local_models import saved
 
@@ -103,8 +103,8 @@ def test_mistakes_are_told_before_a_model_is_loaded(arguments: list[str], expect
 
 
 def test_layers_are_numbers_and_ranges() -> None:
-    assert _layers("0,3, 6-8") == [0, 3, 6, 7, 8]
-    assert _layers("all") is None
+    assert layers_of("0,3, 6-8") == [0, 3, 6, 7, 8]
+    assert layers_of("all") is None
 
 
 @pytest.mark.parametrize(
