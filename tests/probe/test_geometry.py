@@ -17,7 +17,7 @@ from emo_harness.probe.geometry.axis_cosines import axis_cosines
 from emo_harness.probe.geometry.geometry import GeometryPlan, geometry, with_others
 from emo_harness.probe.geometry.layer_curves import layer_curves, read_results, read_verdicts
 from emo_harness.probe.geometry.plane import angle_between, held_out_plane
-from emo_harness.probe.geometry.word_means import word_means
+from emo_harness.probe.geometry.word_means import _summed, word_means
 from emo_harness.report.geometry import GeometryNumbers
 from tests.probe.made_words import (
     directions,
@@ -238,3 +238,9 @@ def test_layer_curves_take_the_method_by_a_fixed_order(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no column split"):
         read_results(tmp_path)
     assert read_verdicts(tmp_path) == []
+
+
+def test_levels_without_rows_sum_to_nothing() -> None:
+    none = np.empty((0, 2, 3), np.float32)
+    summed = _summed(np.empty(0, np.int64), none, 4)
+    np.testing.assert_array_equal(summed, np.zeros((4, 2, 3)))

@@ -197,5 +197,6 @@ def _summed(level: NDArray[np.int64], vectors: Floats, n_levels: int) -> NDArray
 
     n = len(level)
     chosen = csr_matrix((np.ones(n, np.float32), (level, np.arange(n))), (n_levels, n))
-    summed = np.asarray(chosen @ vectors.reshape(n, -1), np.float64)
+    flat = vectors.reshape(n, int(np.prod(vectors.shape[1:])))
+    summed = np.asarray(chosen @ flat, np.float64)
     return summed.reshape(n_levels, *vectors.shape[1:])
