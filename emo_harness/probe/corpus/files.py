@@ -58,6 +58,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _OnceLoader(yaml.SafeLoader):
+    """`yaml.safe_load`'s loader, which also refuses a key that stands twice."""
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         _once([(key, None) for key in keys])
@@ -89,7 +91,11 @@ def _json(text: str, doing: str) -> Any:
 
 def _yaml(text: str, doing: str) -> Any:
     try:
-        return yaml.load(text, _OnceLoader)  # noqa: S506 - a SafeLoader with one check more
+        loader = _OnceLoader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except _KeyTwiceError as error:
         raise _twice(error, doing) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
