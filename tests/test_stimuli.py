@@ -6,7 +6,6 @@ import yaml
 
 from emo_harness.errors import UserError
 from emo_harness.stimuli import (
-    MAX_FILE_BYTES,
     SHIPPED_SETS,
     content_hash,
     load_set,
@@ -15,6 +14,7 @@ from emo_harness.stimuli import (
     shipped_stimuli,
     shuffled,
 )
+from emo_harness.stimuli.files import MAX_FILE_BYTES
 from tests.conftest import SHARED
 
 GOOD = "name: mine\nfamily: mine\nstimuli:\n  - id: a\n    text: I am glad.\n"

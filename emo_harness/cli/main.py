@@ -7,7 +7,18 @@ import sys
 import typer
 
 from emo_harness import __version__
-from emo_harness.cli import calibrate, compare, probe, report, run, steer, stimuli, tasks
+from emo_harness.cli import (
+    attribute,
+    calibrate,
+    compare,
+    decode,
+    probe,
+    report,
+    run,
+    steer,
+    stimuli,
+    tasks,
+)
 from emo_harness.errors import EXIT_CODE, UserError
 
 app = typer.Typer(
@@ -30,6 +41,8 @@ app.command(
 app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.calibrate)
+app.command("decode", epilog=decode.EXAMPLE)(decode.decode)
+app.command("attribute", epilog=attribute.EXAMPLE)(attribute.attribute)
 app.add_typer(steer.app, name="steer")
 app.add_typer(probe.app, name="probe")
 app.add_typer(stimuli.app, name="stimuli")

@@ -151,10 +151,15 @@ def _stimuli_hash(group: Sequence[ArmScores], arms: Sequence[RunArm]) -> str:
     hashes = {one.stimuli_sha256 for one in group}
     if len(hashes) == 1:
         return hashes.pop()
-    from emo_harness.stimuli import Stimulus, content_hash
+    from emo_harness.stimuli import DECODED, Stimulus, content_hash
 
     return content_hash(
-        Stimulus.model_construct(id=a.id, text=a.text, family=a.family, placebo=a.placebo)
+        Stimulus.model_construct(
+            id=a.id,
+            text=a.text,
+            family=DECODED if a.decoded and a.kind == "stimulus" else a.family,
+            placebo=a.placebo,
+        )
         for a in arms
         if a.kind != "control"
     )

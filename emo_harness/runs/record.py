@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from emo_harness.errors import UserError, quoted
+from emo_harness.stimuli import Decoding, lineage
 from emo_harness.validation import validated
 
 METADATA_KEY = "emo"
@@ -23,10 +24,12 @@ class RunArm:
     Attributes:
         id: arm id; "control" is the untouched prompt.
         kind: `control`, `placebo` or `stimulus`.
-        family: the stimulus's family, "control" for control.
+        family: the stimulus's family, "control" for control; of decoded stimuli "decoded-" and
+            the family that they were decoded from, which is what may be averaged over.
         placebo: kind of placebo, None for the others.
         text: the stimulus, "" for control.
         theory, emotion, arousal_rank, demand: the stimulus's tags, None where unknown.
+        decoded: how a decoded stimulus, or its control, was made; None for the others.
     """
 
     id: str
@@ -38,6 +41,7 @@ class RunArm:
     emotion: str | None = None
     arousal_rank: int | None = None
     demand: bool | None = None
+    decoded: Decoding | None = None
 
 
 class Logged(BaseModel):
@@ -73,6 +77,7 @@ class RecordedArm(Logged):
     emotion: Text | None = None
     arousal_rank: int | None = None
     demand: bool | None = None
+    decoded: Decoding | None = None
 
 
 class RecordedSource(Logged):
@@ -111,7 +116,10 @@ class Record(Logged):
     @property
     def run_arms(self) -> tuple[RunArm, ...]:
         return tuple(
-            RunArm(**{**arm.model_dump(), "family": arm.family or arm.kind}) for arm in self.arms
+            RunArm(
+                **{**dict(arm), "family": lineage(arm.family or arm.kind, arm.decoded)},
+            )
+            for arm in self.arms
         )
 
 

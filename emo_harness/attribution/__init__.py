@@ -1,0 +1,1 @@
+"""Attribution: which words of a prompt move the answer."""

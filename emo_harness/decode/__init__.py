@@ -1,0 +1,1 @@
+"""EmotionDecode: stimuli to mean representations per layer, and those to meta prompts."""

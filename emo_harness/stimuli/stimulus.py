@@ -1,0 +1,125 @@
+"""Stimuli: emotional sentences (and the placebos beside them), one by one and in sets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from emo_harness.errors import quoted
+from emo_harness.stimuli.decoding import Decoding
+from emo_harness.validation import Strict
+
+MAX_TEXT_CHARACTERS = 4_000
+ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+FAMILY_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
+# These have a meaning of their own among arms, metrics and tasks.
+RESERVED = ("control", "all", "by_arm")
+
+DECODED = "decoded"
+
+PlaceboKind = Literal["neutral", "self-check", "shuffled", "decoded"]
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"another name than {quoted(RESERVED)}, which are reserved")
+    return name
+
+
+Name = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
+Family = Annotated[str, Field(pattern=FAMILY_PATTERN), AfterValidator(_not_reserved)]
+
+
+class StimulusEntry(Strict):
+    """One stimulus as it stands in a set's file. Unknown facts are None."""
+
+    id: Name
+    text: str
+    theory: str | None = None
+    emotion: str | None = None
+    arousal_rank: int | None = Field(default=None, ge=1)
+    demand: bool | None = None
+    placebo: PlaceboKind | None = None
+    source: str | None = None
+    confidence: Literal["high", "medium", "low"] | None = None
+    default: bool = True
+    decoded: Decoding | None = None
+
+    @field_validator("text")
+    @classmethod
+    def _one_line_of_text(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("a text that is not empty")
+        if len(text) > MAX_TEXT_CHARACTERS:
+            raise ValueError(f"a text of at most {MAX_TEXT_CHARACTERS:,} characters")
+        if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
+            raise ValueError("one line of text, without control characters")
+        return text.strip()
+
+
+class Stimulus(StimulusEntry):
+    """One emotional sentence or placebo.
+
+    Attributes:
+        id: lower-case name, unique in its set; "a+b" for a combination, "shuffled:a" for a's
+            own words in random order.
+        text: the sentence, one line, no surrounding white space.
+        family: `prompt`, `attack`, `negative`, `placebo`, `decoded`, or a user's own.
+        theory: the psychological theory or group the source gives.
+        arousal_rank: rank by arousal where published, 1 the highest.
+        demand: whether it orders the model to check, explain or score.
+        placebo: which kind of placebo it is; None for an emotional stimulus.
+        source: citation, or "emo-harness" for our own.
+        confidence: how sure the source is of the wording.
+        default: whether it is an arm when its set is asked for by name.
+        decoded: how a decoded stimulus was made; None for sentences that someone wrote.
+    """
+
+    id: str
+    family: str
+
+    @property
+    def lineage(self) -> str:
+        """The family; of a decoded stimulus "decoded-" and the family that it was decoded from."""
+        return lineage(self.family, self.decoded)
+
+
+def lineage(family: str, decoded: Decoding | None) -> str:
+    """What may be averaged over: a family, and of decoded stimuli those of one source."""
+    return f"{family}-{decoded.source}" if decoded and family == DECODED else family
+
+
+class StimulusSet(Strict):
+    """An ordered, versioned collection of stimuli."""
+
+    name: Name
+    version: int = Field(default=1, ge=1)
+    family: Family
+    title: str | None = None
+    description: str | None = None
+    sources: dict[str, str] = Field(default_factory=dict)
+    stimuli: tuple[Stimulus, ...]
+
+    @property
+    def default_stimuli(self) -> tuple[Stimulus, ...]:
+        """The stimuli that are arms when the set is asked for by name."""
+        return tuple(s for s in self.stimuli if s.default)
+
+    @property
+    def hash(self) -> str:
+        return content_hash(self.stimuli)
+
+
+def content_hash(stimuli: Iterable[Stimulus]) -> str:
+    """SHA-256 (hex) of what makes an arm: id, text, family and kind of placebo, in order.
+
+    Citations and tags may be corrected without making a run incomparable.
+    """
+    rows = [s.model_dump(include={"id", "text", "family", "placebo"}) for s in stimuli]
+    canonical = json.dumps(rows, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
