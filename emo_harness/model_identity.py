@@ -44,6 +44,27 @@ def identities(model_args: Mapping[str, Any]) -> dict[str, str | None]:
     return found
 
 
+def local_identities(model_args: Mapping[str, Any]) -> dict[str, str]:
+    """As `identities` for weights, adapters and tokenizers, without asking the hub.
+
+    What was just loaded lies in a folder, or in the hub's local cache. Names that neither knows
+    are left out.
+    """
+    found: dict[str, str] = {}
+    for name in (*HUB_ARGUMENTS, "tokenizer_path"):
+        value = model_args.get(name)
+        if not isinstance(value, str) or not value:
+            continue
+        path = _existing(value)
+        if path is not None:
+            found[name] = f"content {content_id(path)}"
+            continue
+        commit = _cached_commit(value, _revision(name, model_args), model_args.get("cache_dir"))
+        if commit:
+            found[name] = f"commit {commit}"
+    return found
+
+
 def content_id(path: Path) -> str:
     """A hash of a file or of a folder's files, however large, within about a second.
 
@@ -69,15 +90,21 @@ def hub_commit(name: str, revision: str, cache_dir: str | None = None) -> str | 
     The hub is asked first because loading asks it too, and moves on to a newer commit where there
     is one.
     """
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import HfApi
 
     try:
         return HfApi().model_info(name, revision=revision, timeout=10).sha
     except Exception:
         # Offline, unknown, refused, or no repository's name: whatever keeps the hub from telling,
         # loading falls back to the cache.
-        if re.fullmatch(r"[0-9a-f]{40}", revision):
-            return revision
+        return _cached_commit(name, revision, cache_dir)
+
+
+def _cached_commit(name: str, revision: str, cache_dir: str | None) -> str | None:
+    if re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    from huggingface_hub import constants
+
     folder = Path(cache_dir or constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
     try:
         return (folder / "refs" / revision).read_text("utf-8").strip()

@@ -46,6 +46,9 @@ def load_language_model(
     dtype: ComputedDtype = "float32",
     device: str | None = None,
     trust_remote_code: bool = False,
+    tokenizer: str | None = None,
+    adapter: str | None = None,
+    add_bos_token: bool | None = None,
 ) -> LoadedModel:
     """Load a causal language model, or a model with images for its language half.
 
@@ -56,6 +59,11 @@ def load_language_model(
         dtype: to compute in; "auto" is that of the weights.
         device: "cuda" where there is one, else "cpu".
         trust_remote_code: run code that comes with the model.
+        tokenizer: a folder or repository with another tokenizer than the one beside the model.
+        adapter: a folder or repository with a PEFT adapter, whose weights are merged into the
+            model's.
+        add_bos_token: whether texts begin with the beginning-of-sequence token, as lm-eval's
+            argument of that name; None leaves it to the tokenizer.
 
     Raises:
         UserError: there is no such model, it is damaged or incomplete, it has no tokenizer, or its
@@ -70,22 +78,34 @@ def load_language_model(
     source = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
     place = embedded_model(name)
     config = _config(place, doing, source)
-    model = _model(place, doing, config, dtype, source).to(where).eval()
-    tokenizer = _tokenizer(place, doing, source)
+    model = _model(place, doing, config, dtype, source)
+    if adapter:
+        model = _with_adapter(model, adapter, doing)
+    model = model.to(where).eval()
+    if tokenizer:
+        # A revision of the model is none of another repository.
+        source["revision"] = "main"
+    words = _tokenizer(tokenizer or place, doing, source, add_bos_token)
     layout = layout_of(model)
-    _check_vocabulary(tokenizer, layout, doing)
+    _check_vocabulary(words, layout, doing)
     model_args = {"pretrained": place} | ({"revision": revision} if revision else {})
+    known = identities(model_args | ({"peft": adapter} if adapter else {}))
+    identity = (
+        " with ".join(one or "unknown" for one in known.values())
+        if adapter
+        else known["pretrained"]
+    )
     facts = ModelFacts(
         name=name,
         revision=revision,
-        identity=identities(model_args)["pretrained"],
+        identity=identity,
         model_type=config.model_type,
         dtype=str(layout.base.dtype).removeprefix("torch."),
         n_layers=layout.n_layers,
         hidden_size=layout.hidden_size,
         vocabulary=int(layout.base.get_input_embeddings().weight.shape[0]),
     )
-    return LoadedModel(model, tokenizer, layout, facts, tokenizer_id(tokenizer))
+    return LoadedModel(model, words, layout, facts, tokenizer_id(words))
 
 
 def tokenizer_id(tokenizer: Any) -> str:
@@ -164,6 +184,28 @@ def _model(name: str, doing: str, config: Any, dtype: str, source: dict[str, Any
     return found
 
 
+def _with_adapter(model: Any, adapter: str, doing: str) -> Any:
+    """The model with an adapter's weights added to its own."""
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise UserError(
+            doing,
+            found=f"the adapter {adapter}, and no package 'peft' in this environment",
+            expected="what the model was run with",
+            fix="pip install peft",
+        ) from error
+    try:
+        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(
+            doing,
+            found=f"an adapter that cannot be loaded ({_first_line(error)})",
+            expected=f"a PEFT adapter of this model in {adapter}",
+            fix="check the adapter's folder, or name a model it is merged into",
+        ) from error
+
+
 def _class_for(config: Any, doing: str) -> Any:
     """The transformers class that loads the language model of a configuration."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
@@ -180,11 +222,20 @@ def _class_for(config: Any, doing: str) -> Any:
     )
 
 
-def _tokenizer(name: str, doing: str, source: dict[str, Any]) -> Any:
+def _tokenizer(
+    name: str, doing: str, source: dict[str, Any], add_bos_token: bool | None = None
+) -> Any:
     from transformers import AutoTokenizer
 
+    asked = {} if add_bos_token is None else {"add_bos_token": add_bos_token}
     try:
-        return AutoTokenizer.from_pretrained(name, **source)
+        found = AutoTokenizer.from_pretrained(name, **source, **asked)
+        if add_bos_token is False and getattr(found, "is_fast", False):
+            # lm-eval then asks for no special token at all, whatever the tokenizer has learnt.
+            from tokenizers.processors import TemplateProcessing
+
+            found.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B")
+        return found
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise UserError(
             doing,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from emo_harness.activations.encoding import EncodedPrompts, shown
 from emo_harness.errors import UserError, nearest, quoted
 
-POSITIONS = ("last", "span", "mean", "all")
+POSITIONS = ("last", "span", "mean", "within", "all")
 Ints = NDArray[np.int64]
 
 
@@ -41,7 +41,7 @@ def readings_at(prompts: EncodedPrompts, position: str, order: Ints) -> Readings
     Args:
         prompts: what is read.
         position: `last` (the last token), `span` (the last token of the span), `mean` (over the
-            span) or `all` (a row for every token).
+            span), `within` (a row for every token of the span) or `all` (a row for every token).
         order: (n_prompts,) ordinals.
 
     Raises:
@@ -72,5 +72,10 @@ def readings_at(prompts: EncodedPrompts, position: str, order: Ints) -> Readings
             expected="span_first and span_last in every prompt",
             fix="use prompts with spans (a probing corpus has them), or --position last",
         )
+    if position == "within":
+        lengths = spans[:, 1] - spans[:, 0]
+        starts = np.cumsum(lengths) - lengths - spans[:, 0]
+        tokens = np.arange(lengths.sum(), dtype=np.int64) - np.repeat(starts, lengths)
+        return Readings(np.repeat(order, lengths), tokens, tokens + 1)
     first = spans[:, 0] if position == "mean" else spans[:, 1] - 1
     return Readings(order, first, spans[:, 1])

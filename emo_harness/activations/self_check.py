@@ -50,7 +50,7 @@ def check(layout: Layout) -> None:
 class _Check:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.ids = _prompts(layout)
+        self.ids = random_prompts(layout)
 
     def run(self) -> None:
         plain = self._plain_pass()
@@ -94,11 +94,11 @@ class _Check:
         shape = (*self.ids.shape, layout.hidden_size)
         own: tuple[torch.Tensor, ...] = tuple(plain.hidden_states or ())
         # Some models count what comes out of a layer, most what goes in.
-        is_after = bool(own) and not _near(heard["resid_pre", 0], own[0])
+        is_after = bool(own) and not is_near(heard["resid_pre", 0], own[0])
         for (site, layer), tensor in heard.items():
             # The last of the model's hidden states is behind its final norm.
             number = layer + (site == "resid_post") - is_after
-            is_same = not 0 <= number < len(own) - 1 or _near(tensor, own[number])
+            is_same = not 0 <= number < len(own) - 1 or is_near(tensor, own[number])
             if tuple(tensor.shape) != shape:
                 layout.refused[site] = f"layers of shape {tuple(tensor.shape)}, not {shape}"
             elif not is_same:
@@ -121,7 +121,7 @@ class _Check:
                 tensor = heard[site, layer]
                 if tensor.dim() != 4 or tensor.shape[2] != self.ids.shape[1]:
                     layout.refused[site] = f"keys or values of shape {tuple(tensor.shape)}"
-                elif not _near(tensor[:, :, -kept.shape[2] :], kept):
+                elif not is_near(tensor[:, :, -kept.shape[2] :], kept):
                     layout.refused[site] = f"other than the model's own cache at layer {layer}"
                 else:
                     layout.shapes[site][layer] = (tensor.shape[1], tensor.shape[3])
@@ -249,7 +249,7 @@ class _Check:
             return False
         # Accelerators may choose their kernel by how a copy lies in memory.
         is_exact = self.ids.device.type == "cpu"
-        return torch.equal(found, expected) if is_exact else _near(found, expected)
+        return torch.equal(found, expected) if is_exact else is_near(found, expected)
 
     def _heard(self, places: set[Place]) -> dict[Place, torch.Tensor] | str:
         """What is at some places in a forward pass; or why they cannot be listened to."""
@@ -277,7 +277,7 @@ class _Check:
         )
 
 
-def _prompts(layout: Layout) -> torch.Tensor:
+def random_prompts(layout: Layout) -> torch.Tensor:
     """(n_prompts, n_tokens) random token ids, always the same ones for one vocabulary."""
     embeddings = layout.base.get_input_embeddings()
     longest = int(getattr(layout.base.config, "max_position_embeddings", None) or N_TOKENS)
@@ -287,7 +287,7 @@ def _prompts(layout: Layout) -> torch.Tensor:
     return torch.from_numpy(ids).to(embeddings.weight.device)
 
 
-def _near(found: torch.Tensor, expected: torch.Tensor) -> bool:
+def is_near(found: torch.Tensor, expected: torch.Tensor) -> bool:
     """Equal up to rounding, relative to each value and to their mean size, nearly everywhere.
 
     Nearly, for in a mixture of experts rounding may send a token another way.

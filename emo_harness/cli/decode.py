@@ -2,8 +2,355 @@
 
 from __future__ import annotations
 
-EXAMPLE = "Example: emo decode prompt attack --model emo-demo --out decoded/"
+import json
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from emo_harness.cli.layers import layers_of
+from emo_harness.errors import UserError
+
+if TYPE_CHECKING:
+    from emo_harness.activations.loading import LoadedModel
+    from emo_harness.decode.asked import AskedStimuli
+    from emo_harness.decode.meta_prompt import DecodeSettings
+
+EXAMPLE = (
+    "Examples: emo decode prompt attack --model emo-demo --out decoded/; "
+    "emo decode --run runs/ --questions 20 && emo report runs/ --out report/"
+)
+DOING = "reading the arguments of emo decode"
+TRANSLATORS = "translators.safetensors"
 
 
-def decode() -> None:
-    """Not built yet."""
+class Pooling(str, Enum):
+    """Over the tokens of a stimulus."""
+
+    content = "content"
+    mean = "mean"
+    positions = "positions"
+
+
+class Vector(str, Enum):
+    """What is decoded of a family."""
+
+    contrast = "contrast"
+    mean = "mean"
+    each = "each"
+
+
+class Decoder(str, Enum):
+    """From vectors to tokens."""
+
+    logit_lens = "logit-lens"
+    nearest = "nearest"
+    tuned_lens = "tuned-lens"
+
+
+class Unprintable(str, Enum):
+    """Tokens that are half of a character."""
+
+    skip = "skip"
+    show = "show"
+
+
+class Dtype(str, Enum):
+    """What a model is computed in."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    auto = "auto"
+
+
+def decode(
+    sets: list[str] = typer.Argument(
+        None, help="Shipped sets (prompt, attack, negative), YAML files or ids; with --run its own."
+    ),
+    model: str = typer.Option(
+        None, "--model", help="A folder, or a repository on the hub; with --run the run's own."
+    ),
+    out: Path = typer.Option(None, "--out", help="Folder for meta.yaml and the tables."),
+    run: Path = typer.Option(
+        None, "--run", help="Read the stimuli in this run's prompts; results go to its posthoc/."
+    ),
+    questions: int = typer.Option(
+        None, "--questions", min=1, help="Of the run: how many, drawn with --seed; all by default."
+    ),
+    context: list[str] = typer.Option(
+        [], "--context", help="Read behind the instruction of a benchmark or task; repeatable."
+    ),
+    site: str = typer.Option("resid_post", "--site", help="See emo probe capture --help."),
+    layers: str = typer.Option(
+        None, "--layers", help="all, or numbers: 0,3,6-11; 12 spread over the depth by default."
+    ),
+    pooling: Pooling = typer.Option(
+        Pooling.content,
+        "--pooling",
+        help="content (token of the last letter), mean (over tokens), positions (each of them).",
+    ),
+    vector: Vector = typer.Option(
+        Vector.contrast,
+        "--vector",
+        help="contrast (family minus placebos), mean (of the family), each (stimulus).",
+    ),
+    placebos: list[str] = typer.Option(
+        [], "--placebos", help="Neutral placebos: a set, file or id; repeatable."
+    ),
+    decoder: Decoder = typer.Option(
+        None, "--decoder", help="logit-lens (default), nearest (embedding) or tuned-lens."
+    ),
+    translators: Path = typer.Option(
+        None, "--translators", help="Of a tuned lens, a file that --fit-translators wrote."
+    ),
+    fit_translators: Path = typer.Option(
+        None, "--fit-translators", help="Fit them on these texts: .txt, one a line, or .jsonl."
+    ),
+    length: int = typer.Option(
+        None, "--length", min=1, help="Tokens of a meta prompt; 8, or one per position."
+    ),
+    top: int = typer.Option(10, "--top", min=1, help="Best tokens that are kept and compared."),
+    n_random: int = typer.Option(
+        1, "--random", min=0, help="Random vectors per source and layer, as long as its own."
+    ),
+    n_permuted: int = typer.Option(
+        1, "--permuted", min=0, help="Sources with labels dealt anew among stimuli and placebos."
+    ),
+    seed: int = typer.Option(0, "--seed", min=0, help="Of all that is random."),
+    unprintable: Unprintable = typer.Option(
+        Unprintable.skip,
+        "--unprintable",
+        help="Half characters: skip (the next best takes the place), or show them as a sign.",
+    ),
+    dtype: Dtype = typer.Option(
+        Dtype.float32, "--dtype", help="To compute in: float32, bfloat16, float16, auto."
+    ),
+    device: str = typer.Option(None, "--device", help="cpu, cuda, ...; what is there by default."),
+    revision: str = typer.Option(None, "--revision", help="Of the model, on the hub."),
+    trust_remote_code: bool = typer.Option(
+        False, "--trust_remote_code", help="Run code that comes with the model."
+    ),
+    force: bool = typer.Option(
+        False, "--force", help="Read a run in a model that is not its own; the results say so."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print the results as JSON, no table."),
+) -> None:
+    """Decode what stimuli mean inside a model: at every layer, words that can be asked as stimuli.
+
+    Writes meta.yaml (a stimulus set: meta prompts, and the controls beside them), decode.parquet
+    and decode.json (every token of every decoding).
+    """
+    _check(sets, model, out, run, questions, context, force)
+    by = _decoder(decoder, translators, fit_translators)
+    if out:
+        from emo_harness.decode.files import require_own_folder
+
+        require_own_folder(out)
+    from tqdm import tqdm
+
+    from emo_harness.decode.decode import decode_stimuli, spread_layers
+    from emo_harness.decode.decoders import decoders_of, translators_of
+    from emo_harness.decode.files import DecodeFacts, decode_files, decode_result, write_decoding
+    from emo_harness.decode.meta_prompt import DecodeSettings
+    from emo_harness.decode.pooling import read_stimuli
+    from emo_harness.decode.vocabulary import Vocabulary
+    from emo_harness.run_model import posthoc_folder
+
+    settings = DecodeSettings(
+        pooling=pooling.value,
+        vector=vector.value,
+        length=length,
+        k=top,
+        n_random=n_random,
+        n_permuted=n_permuted,
+        seed=seed,
+        unprintable=unprintable.value,
+    )
+    given_layers = layers_of(layers)
+    place = _Place(model, revision, dtype.value, device, trust_remote_code, force)
+    asked, read_in = (
+        _in_run(run, sets or [], placebos, questions, settings, place)
+        if run
+        else _of_sets(sets or [], placebos, context, settings, place)
+    )
+    loaded = read_in.loaded
+    known = loaded.layout.layers_of(site)
+    chosen = sorted(set(given_layers or (known if layers else spread_layers(known))))
+    loaded.layout.check({site: chosen})
+    fitted = translators_of(
+        loaded, site, chosen, file=translators, texts=fit_translators, seed=seed
+    )
+    decoders = decoders_of(loaded, by, site, fitted)
+    with tqdm(total=asked.n_prompts, desc="reading stimuli", unit="prompt", disable=None) as bar:
+        pooled = read_stimuli(
+            loaded,
+            asked.prompts,
+            site=site,
+            layers=chosen,
+            pooling=settings.pooling,
+            advance=bar.update,
+        )
+    vocabulary = Vocabulary(loaded.tokenizer)
+    n_tokens, sources = loaded.facts.vocabulary, list(asked.sources)
+    with tqdm(total=len(chosen), desc="decoding", unit="layer", disable=None) as bar:
+        decoded = decode_stimuli(
+            pooled, sources, decoders, vocabulary, n_tokens, settings, bar.update
+        )
+    facts = DecodeFacts(
+        read_in.name,
+        loaded.facts,
+        site,
+        tuple(chosen),
+        decoders.name,
+        settings,
+        read_in.forced,
+    )
+    result = decode_result(facts, asked, decoded.prompts, vocabulary)
+    files = decode_files(facts, asked, decoded.prompts, result)
+    if fitted is not None and fit_translators:
+        from emo_harness.decode.translators import save_translators
+
+        files = {TRANSLATORS: partial(save_translators, translators=fitted), **files}
+    folders = [one for one in (posthoc_folder(run) if run else None, out) if one]
+    written = [path for folder in folders for path in write_decoding(folder, files)]
+    remarks = [*asked.remarks, *decoded.remarks, *_left_out(asked)]
+    if as_json:
+        typer.echo(json.dumps({**result, "files": list(map(str, written)), "remarks": remarks}))
+        return
+    from emo_harness.cli.decode_table import print_decoding
+
+    print_decoding(decoded.prompts, result, remarks)
+    typer.echo("\n".join(f"wrote {path}" for path in written))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the model is, and how it is loaded."""
+
+    name: str | None
+    revision: str | None
+    dtype: Any
+    device: str | None
+    trust_remote_code: bool
+    force: bool
+
+
+@dataclass(frozen=True)
+class _ReadIn:
+    """The model; `name` to show, `forced` how it differs from the run's."""
+
+    loaded: LoadedModel
+    name: str
+    forced: str | None = None
+
+
+def _of_sets(
+    sets: list[str],
+    placebos: list[str],
+    context: list[str],
+    settings: DecodeSettings,
+    place: _Place,
+) -> tuple[AskedStimuli, _ReadIn]:
+    from emo_harness.activations.loading import load_language_model
+    from emo_harness.cli.decode_context import instructions
+    from emo_harness.decode.asked import asked_sets
+
+    name = str(place.name)
+    asked = asked_sets(sets, settings.vector, placebos, instructions(context))
+    loaded = load_language_model(
+        name,
+        revision=place.revision,
+        dtype=place.dtype,
+        device=place.device,
+        trust_remote_code=place.trust_remote_code,
+    )
+    return asked, _ReadIn(loaded, Path(name).resolve().name if Path(name).exists() else name)
+
+
+def _in_run(
+    run: Path,
+    sets: list[str],
+    placebos: list[str],
+    questions: int | None,
+    settings: DecodeSettings,
+    place: _Place,
+) -> tuple[AskedStimuli, _ReadIn]:
+    from emo_harness.decode.asked import asked_in_run
+    from emo_harness.run_model import load_run_model, unsteered
+    from emo_harness.runs import read_runs
+
+    scores = unsteered(read_runs([run], count_tokens=False).scores)
+    asked = asked_in_run(scores, settings.vector, sets, placebos, questions, settings.seed)
+    found = load_run_model(
+        scores,
+        name=place.name,
+        revision=place.revision,
+        dtype=place.dtype,
+        device=place.device,
+        trust_remote_code=place.trust_remote_code,
+        force=place.force,
+    )
+    return asked, _ReadIn(found.loaded, found.name, found.forced)
+
+
+def _left_out(asked: AskedStimuli) -> list[str]:
+    if asked.run is None:
+        return []
+    return [f"left out: {n} {why}" for why, n in asked.run.left_out.items()]
+
+
+def _decoder(
+    named: Decoder | None, translators: Path | None, texts: Path | None
+) -> Literal["logit-lens", "nearest", "tuned-lens"]:
+    given = [
+        n for n, path in (("--translators", translators), ("--fit-translators", texts)) if path
+    ]
+    if len(given) > 1:
+        raise _misread(" and ".join(given), "one of them", "use a file, or fit one")
+    if named is None:
+        return "tuned-lens" if given else "logit-lens"
+    if (named is Decoder.tuned_lens) != bool(given):
+        raise _misread(
+            f"--decoder {named.value} {'with' if given else 'without'} "
+            f"{given[0] if given else 'translators'}",
+            "translators for tuned-lens, and for it alone",
+            "--translators FILE, or --fit-translators TEXTS",
+        )
+    return named.value
+
+
+def _check(
+    sets: list[str] | None,
+    model: str | None,
+    out: Path | None,
+    run: Path | None,
+    questions: int | None,
+    context: list[str],
+    force: bool,
+) -> None:
+    """Refuse options that contradict or miss each other."""
+    usage = "emo decode prompt attack --model MODEL --out DIR"
+    if run is None:
+        for name, given in (("--model", model), ("--out", out)):
+            if given is None:
+                raise _misread(f"no {name}", f"a value for {name}", usage)
+        if not sets:
+            raise _misread("no stimulus set", "sets, files or ids", usage)
+    alone = {"--questions": questions is not None, "--force": force}
+    stray = [name for name, given in alone.items() if given and run is None]
+    if run is not None and context:
+        stray.append("--context")
+    if stray:
+        raise _misread(
+            f"{stray[0]} {'with' if run else 'without'} --run",
+            "a run's own prompts, or a benchmark's instruction, or the stimuli alone",
+            f"leave {stray[0]} out",
+        )
+
+
+def _misread(found: str, expected: str, fix: str) -> UserError:
+    return UserError(DOING, found=found, expected=expected, fix=fix)

@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from emo_harness.cli.layers import layers_of
-from emo_harness.errors import UserError, quoted
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from emo_harness.axes import Axis
-    from emo_harness.runs import ArmScores
 
 NAME = "apply"
 EXAMPLE = "Example: emo probe apply runs/ --axes axes.safetensors && emo report runs/ --out report/"
-FOLDER = "posthoc"
+NAME_OF_RESULT = "axis_shift"
 
 
 class Dtype(str, Enum):
@@ -38,8 +34,16 @@ def command(
     axis: list[str] = typer.Option([], help="Names of axes; all by default."),
     site: str | None = typer.Option(None, help="Site, where the file has axes at several."),
     layers: str | None = typer.Option(None, help="Layers, e.g. 6-11; all of the axes' by default."),
-    model: str | None = typer.Option(None, help="Read in this model; the run's own by default."),
-    revision: str | None = typer.Option(None, help="Of the model, on the hub."),
+    questions: int | None = typer.Option(
+        None, min=1, help="Draw so many, evenly from the subtasks; all by default."
+    ),
+    model: str | None = typer.Option(
+        None, help="Where the run's model is now; where the run found it by default."
+    ),
+    revision: str | None = typer.Option(None, help="Of the model; the run's own by default."),
+    force: bool = typer.Option(
+        False, "--force", help="Read in another model than the run's; the report will say so."
+    ),
     dtype: Dtype = typer.Option(
         Dtype.float32, help="To compute in: float32, bfloat16, float16, auto."
     ),
@@ -50,7 +54,7 @@ def command(
     n_random: int = typer.Option(
         200, "--random", min=0, help="Random directions that the axes are compared with."
     ),
-    seed: int = typer.Option(0, help="Of resamples and permutations."),
+    seed: int = typer.Option(0, help="Of drawn questions, resamples and permutations."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Read every arm's prompt at valence and arousal axes: does the shift predict the gain?
@@ -59,9 +63,9 @@ def command(
     question and arm, into the run folder.
     """
     import numpy as np
+    import pandas as pd
     from tqdm import tqdm
 
-    from emo_harness.activations.loading import load_language_model
     from emo_harness.axes import load_axes
     from emo_harness.probe.prompt_coordinates import coordinate_reader
     from emo_harness.probe.shift import (
@@ -71,39 +75,34 @@ def command(
         group_summary,
         shift_table,
     )
+    from emo_harness.run_model import is_steered, load_run_model, sampled_questions, write_posthoc
     from emo_harness.runs import read_runs
 
     chosen = _chosen(load_axes(axes), axis, site, layers)
     scores = read_runs([run]).scores
-    groups = asked_groups(scores)
-    steered = {(s.task, s.settings["steer"]) for s in scores if s.settings.get("steer")}
+    drawn = sampled_questions(scores, questions, seed)
+    groups = asked_groups([one.at(rows) for one, rows in zip(scores, drawn, strict=True)])
+    steered = {(one.task, one.settings.get("steer")) for one in scores if is_steered(one)}
     if steered:
         typer.echo(
             f"left out: {len(steered)} tasks asked of a steered model, whose prompts would be read "
             "in a model that was not asked",
             err=True,
         )
-    own = _own_model([group.head for group in groups])
-    name = model or own
-    if name is None:
-        raise UserError(
-            f"finding the model of {run}",
-            found=f"the models {quoted(sorted({g.head.model for g in groups}))}",
-            expected="one model, in a folder or on the hub",
-            fix="--model ORG/MODEL names the model to read the prompts in",
-        )
-    loaded = load_language_model(
-        name,
+    read_in = load_run_model(
+        scores,
+        name=model,
         revision=revision,
         dtype=dtype.value,
         device=device,
         trust_remote_code=remote_code,
+        force=force,
     )
     rng = np.random.default_rng([seed, 5])
     summaries, tables = [], []
     total = sum(int((~np.isnan(group.scores)).sum()) for group in groups)
     with tqdm(total=total, desc="reading prompts", unit="prompt", disable=None) as bar:
-        read = coordinate_reader(loaded, chosen, n_random, rng, bar.update)
+        read = coordinate_reader(read_in.loaded, chosen, n_random, rng, bar.update)
         for group in groups:
             found = coordinates(group, read, len(chosen) + n_random)
             summaries.append(group_summary(group, found, chosen, rng))
@@ -114,15 +113,21 @@ def command(
         "site": chosen[0].site,
         "layers": list(chosen[0].layers),
         "position": "last",
-        "read_in": Path(name).name if Path(name).exists() else name,
-        "is_same_model": own is not None and _is_same(name, own),
+        "read_in": read_in.name,
+        "is_same_model": read_in.is_same,
+        "forced": read_in.forced,
+        "n_drawn": questions,
+        "seed": seed,
         "groups": summaries,
     }
-    _write(run / FOLDER, result, tables)
+    table = pd.concat(tables, ignore_index=True)
+    file = write_posthoc(
+        run, NAME_OF_RESULT, result, {f"{NAME_OF_RESULT}.parquet": table}, "writing shifts"
+    )
     if as_json:
         typer.echo(json.dumps(result))
         return
-    _print(result, run)
+    _print(result, run, file)
 
 
 def _chosen(
@@ -140,40 +145,7 @@ def _chosen(
     return [one.only(wanted_layers) for one in found] if wanted_layers else found
 
 
-def _own_model(heads: list[ArmScores]) -> str | None:
-    """The run's model as it can be loaded, where all of it is of one."""
-    from emo_harness.lm_models import WEIGHTS
-
-    settings = [head.settings for head in heads]
-    names = {
-        str(WEIGHTS) if of.get("backend") == "emo-demo" else of.get("pretrained") for of in settings
-    }
-    return names.pop() if len(names) == 1 else None
-
-
-def _is_same(name: str, own: str) -> bool:
-    if Path(name).exists() and Path(own).exists():
-        return Path(name).resolve() == Path(own).resolve()
-    return name == own
-
-
-def _write(folder: Path, result: dict[str, Any], tables: list[pd.DataFrame]) -> None:
-    import pandas as pd
-
-    from emo_harness.whole_file import text_writer, write_folder
-
-    table = pd.concat(tables, ignore_index=True)
-    write_folder(
-        folder,
-        {
-            "axis_shift.parquet": lambda path: table.to_parquet(path, index=False),
-            "axis_shift.json": text_writer(json.dumps(result, indent=1)),
-        },
-        "writing shifts",
-    )
-
-
-def _print(result: dict[str, Any], run: Path) -> None:
+def _print(result: dict[str, Any], run: Path, file: Path) -> None:
     from emo_harness.cli.tables import console, print_table
     from emo_harness.report.sections.axis_shift import AxisShift, sentence
 
@@ -195,7 +167,7 @@ def _print(result: dict[str, Any], run: Path) -> None:
                 rows,
                 [sentence(axis)],
             )
-    typer.echo(f"written: {run / FOLDER / 'axis_shift.json'}; emo report {run} shows it")
+    typer.echo(f"written: {file}; emo report {run} shows it")
 
 
 def _triple(values: list[float | None], decimals: int) -> str:

@@ -52,7 +52,9 @@ def command(
     ),
     layers: str = typer.Option("all", "--layers", help="all, or numbers: 0,3,6-11."),
     position: str = typer.Option(
-        "last", "--position", help="last (token), span (its last token), mean (over it), or all."
+        "last",
+        "--position",
+        help="last (token), span (its last token), mean (over it), within (each of its), or all.",
     ),
     dtype: str = typer.Option("float16", "--dtype", help="Stored as float16, bfloat16, float32."),
     revision: str | None = typer.Option(None, "--revision", help="Of the model, on the hub."),

@@ -26,12 +26,15 @@ def print_table(
     columns: Sequence[str],
     rows: Iterable[tuple[Sequence[str], bool]],
     notes: Iterable[str],
+    *,
+    n_left: int = 1,
 ) -> None:
     """One table and its notes.
 
     Args:
-        columns: headings; the first column is set to the left, the others to the right.
+        columns: headings.
         rows: cells, and whether the row is set bold.
+        n_left: so many first columns are set to the left, the others to the right.
     """
     from rich.table import Table
     from rich.text import Text
@@ -40,7 +43,7 @@ def print_table(
 
     table = Table(title=Text(visible(title)), title_justify="left", header_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if number else "left")
+        table.add_column(Text(column), justify="left" if number < n_left else "right")
     for cells, bold in rows:
         table.add_row(*(Text(visible(cell)) for cell in cells), style="bold" if bold else "")
     where.print(table)

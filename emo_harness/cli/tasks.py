@@ -12,14 +12,20 @@ app = typer.Typer(no_args_is_help=True, help="List our tasks and find their fold
 @app.command("list", epilog="Example: emo tasks list --json")
 def list_tasks(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """List every group (or single task), with how many subtasks it has."""
-    from emo_harness.lm_tasks.expand import groups
+    from emo_harness.lm_tasks.expand import DECODED, groups
 
     listed = groups()
     if as_json:
         typer.echo(json.dumps(listed))
         return
     for name, members in listed.items():
-        typer.echo(f"{name:28} {f'{len(members)} subtasks' if members else 'one task'}")
+        needs = "needs a set of `emo decode`" if name.endswith(f"_{DECODED}") else ""
+        size = f"{len(members)} subtasks" if members else "one task"
+        typer.echo(f"{name:28} {size:12} {needs}".rstrip())
+    typer.echo(
+        f"The {DECODED} ones: `emo decode prompt attack --model MODEL --out DIR`, then "
+        """--metadata '{"emo": {"stimuli": "DIR/meta.yaml"}}'."""
+    )
 
 
 @app.command("path", epilog='Example: lm_eval --include_path "$(emo tasks path)" --tasks ...')

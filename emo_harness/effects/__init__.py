@@ -22,6 +22,13 @@ from emo_harness.effects.multiplicity import benjamini_hochberg, holm
 from emo_harness.effects.parsing import parsed_gain, parsing_flag
 from emo_harness.effects.randomisation import mcnemar, relabelling_test, sign_flip_test
 from emo_harness.effects.relative import RelativeGain, relative_gain
+from emo_harness.effects.trend import (
+    Trend,
+    layer_contrasts,
+    layer_trend,
+    trend_word,
+    united,
+)
 from emo_harness.effects.two_way import between_stimuli_variance, two_way_gain
 from emo_harness.effects.verdict import (
     EQUIVALENCE_LEVEL,
@@ -43,6 +50,7 @@ __all__ = [
     "Gain",
     "Gains",
     "RelativeGain",
+    "Trend",
     "Verdict",
     "benjamini_hochberg",
     "best_stimulus",
@@ -51,6 +59,8 @@ __all__ = [
     "difference_of_gains",
     "gains_of_counts",
     "holm",
+    "layer_contrasts",
+    "layer_trend",
     "mcnemar",
     "mde_pp",
     "paired_bootstrap",
@@ -64,7 +74,9 @@ __all__ = [
     "sign_flip_test",
     "tango",
     "tost",
+    "trend_word",
     "two_way_gain",
+    "united",
     "verdict",
     "wilson",
 ]

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from emo_harness.errors import UserError, quoted
 from emo_harness.lm_tasks.expand import SHIPPED_FAMILIES
 from emo_harness.lm_tasks.options import EmoOptions
-from emo_harness.stimuli import Stimulus, load_set, select, shuffled
+from emo_harness.stimuli import DECODED, Stimulus, load_set, select, shuffled
 
 CONTROL_ID = "control"
+TASK_FAMILIES = (*SHIPPED_FAMILIES, DECODED)
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,10 @@ class Arm:
         """What a run keeps of this arm."""
         if self.stimulus is None:
             return {"id": self.id, "kind": self.kind}
-        kept = self.stimulus.model_dump(exclude={"default", "source", "confidence"})
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            **{k: v for k, v in kept.items() if v is not None},
-        }
+        kept = self.stimulus.model_dump(
+            mode="json", exclude={"default", "source", "confidence"}, exclude_none=True
+        )
+        return {"id": self.id, "kind": self.kind, **kept}
 
 
 CONTROL = Arm(CONTROL_ID, "control")
@@ -49,6 +48,8 @@ def arms_of(family: str, options: EmoOptions, task: str) -> tuple[Arm, ...]:
         UserError: an unknown name, a family that does not belong here, or no arm but control.
     """
     if options.stimuli is None:
+        if family == DECODED:
+            raise _nothing_decoded(task)
         families = SHIPPED_FAMILIES if family == "all" else (family,)
         chosen = tuple(s for name in families for s in load_set(name).default_stimuli)
     else:
@@ -116,7 +117,7 @@ def _check_families(family: str, emotional: Sequence[Stimulus], task: str) -> No
     """Refuse an average over families, and a shipped family under another one's name."""
     if family == "all":
         return
-    families = sorted({s.family for s in emotional})
+    families = sorted({_task_family(s) for s in emotional})
     if len(families) > 1:
         raise UserError(
             f"choosing the stimuli of {task}",
@@ -125,7 +126,7 @@ def _check_families(family: str, emotional: Sequence[Stimulus], task: str) -> No
             fix="use the `_all` task, which reports each family on its own",
         )
     parts = families[0].split("+") if families else []
-    foreign = [part for part in parts if part in SHIPPED_FAMILIES and part != family]
+    foreign = [part for part in parts if part in TASK_FAMILIES and part != family]
     if foreign:
         other = "all" if len(parts) > 1 else foreign[0]
         raise UserError(
@@ -134,3 +135,20 @@ def _check_families(family: str, emotional: Sequence[Stimulus], task: str) -> No
             expected=f"family {family}, or a family of your own",
             fix=f"use {task.replace(f'_{family}', f'_{other}')}",
         )
+
+
+def _task_family(stimulus: Stimulus) -> str:
+    """What its family's tasks are called: meta prompts go together, whatever was decoded."""
+    parts = stimulus.family.split("+")
+    own = {DECODED if part.startswith(f"{DECODED}-") else part for part in parts}
+    return "+".join(sorted(own))
+
+
+def _nothing_decoded(task: str) -> UserError:
+    return UserError(
+        f"choosing the stimuli of {task}",
+        found="no `stimuli`",
+        expected="the set that `emo decode` wrote; meta prompts are a model's, so none are shipped",
+        fix="run `emo decode prompt attack --model MODEL --out DIR`, then add "
+        """--metadata '{"emo": {"stimuli": "DIR/meta.yaml"}}'""",
+    )

@@ -26,6 +26,7 @@ from emo_harness.command_line import command_line
 from emo_harness.errors import UserError, show_user_errors
 from emo_harness.lm_tasks.arms import Arm, arms_of
 from emo_harness.lm_tasks.base_config import TaskDeclaration, base_config
+from emo_harness.lm_tasks.model_record import model_record
 from emo_harness.lm_tasks.options import METADATA_KEY, EmoOptions, read_options
 from emo_harness.lm_tasks.scores import QuestionScores, share
 from emo_harness.lm_tasks.templates import compiled_once
@@ -292,6 +293,7 @@ class EmotionTask(ConfigurableTask):
             "source": vars(self.source),
             "n_dropped": self.n_dropped,
             "command": command_line(),
+            "model": model_record(self._config.metadata or {}),
             "arms": [arm.record() for arm in self.arms],
         }
 

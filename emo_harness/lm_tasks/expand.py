@@ -16,18 +16,25 @@ import yaml
 from emo_harness.resources import resource
 
 SHIPPED_FAMILIES = ("attack", "prompt", "negative")
+# The family of meta prompts, which `emo decode` writes and nobody ships.
+DECODED = "decoded"
 TASK_CLASS = "emo_harness.lm_tasks.EmotionTask"
 
 
 def metric_names(metric: str, family: str) -> list[str]:
-    """The names under which a family's task reports a metric of its base task.
+    """The names under which a family's task may report a metric of its base task.
 
-    With several families in one task (`all`) every family has its own set of metrics.
+    With several families in one task (`all`) every family has its own set of metrics. A decoded
+    set has plain ones where all was decoded from one family, else one set per such family.
     """
     shared = [f"{metric}_control", f"{metric}_placebo"]
     if family == "all":
         return shared + [n for f in SHIPPED_FAMILIES for n in family_metric_names(metric, f, f)]
-    return family_metric_names(metric, family) + shared
+    names = family_metric_names(metric, family)
+    if family == DECODED:
+        lineages = [f"{DECODED}-{source}" for source in SHIPPED_FAMILIES]
+        names += [n for lineage in lineages for n in family_metric_names(metric, lineage, lineage)]
+    return names + shared
 
 
 def family_metric_names(metric: str, family: str, label: str = "") -> list[str]:
@@ -108,12 +115,15 @@ def _expand_one(
             ),
         )
     if subtasks:
+        # Which sources were decoded is known at run time alone. lm-eval warns of every metric it
+        # does not find under a named filter, and passes over it where it looks for filters itself.
+        filters = None if family == DECODED else facts["filter"]
         aggregates = [
             {
                 "metric": name,
                 "aggregation": "mean",
                 "weight_by_size": True,
-                "filter_list": facts["filter"],
+                "filter_list": filters,
             }
             for metric in facts["metrics"]
             for name in metric_names(metric, family)

@@ -15,7 +15,8 @@ class QuestionScores:
     Attributes:
         arms: the arms in the run's order.
         by_arm: arm id to score.
-        family: the task's family; `all` reports each of its stimuli's families on its own.
+        family: the task's family; `all` reports each of its stimuli's families on its own, and
+            `decoded` each family that its stimuli were decoded from, where they are several.
     """
 
     arms: Sequence[Arm]
@@ -35,8 +36,9 @@ class QuestionScores:
         ]
         placebo = sum(neutral) / len(neutral) if neutral else None
         named: dict[str, float] = {}
-        for family, scores in self._families().items():
-            separate = self.family == "all"
+        families = self._families()
+        separate = self.family == "all" or len(families) > 1
+        for family, scores in families.items():
             stem = f"{metric}_{family}" if separate else metric
             average = sum(scores) / len(scores)
             named[stem] = average
@@ -55,7 +57,7 @@ class QuestionScores:
         families: dict[str, list[float]] = {}
         for arm in self.arms:
             if arm.kind == "stimulus" and arm.stimulus:
-                families.setdefault(arm.stimulus.family, []).append(self.by_arm[arm.id])
+                families.setdefault(arm.stimulus.lineage, []).append(self.by_arm[arm.id])
         return families
 
 

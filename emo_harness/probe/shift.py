@@ -28,11 +28,10 @@ from emo_harness.effects.association import (
 )
 from emo_harness.effects.intervals import t_quantile
 from emo_harness.errors import UserError
+from emo_harness.run_model import unsteered
 from emo_harness.runs import ArmScores, RunArm, read_answers, united_arms
 
 SCHEMA = 1
-# The setting under which a run of a steered model says so.
-STEER = "steer"
 Floats = NDArray[np.float64]
 # Prompts to their coordinates: (n,) texts to (n, n_columns), in the order given.
 Reader = Callable[[Sequence[str]], Floats]
@@ -81,16 +80,8 @@ def asked_groups(scores: Sequence[ArmScores]) -> list[AskedGroup]:
     Raises:
         UserError: there is no score, or none of a model that was not steered.
     """
-    unsteered = [one for one in scores if not one.settings.get(STEER)]
-    if scores and not unsteered:
-        raise UserError(
-            "reading prompts where they were asked",
-            found=f"runs of a steered model alone ({scores[0].settings[STEER]})",
-            expected="a run of the model as it is",
-            fix="apply the axes to the unsteered run; `emo compare` pairs the two",
-        )
     groups: dict[tuple[object, ...], list[ArmScores]] = {}
-    for one in unsteered:
+    for one in unsteered(scores):
         if one.primary:
             settings = tuple(sorted(one.settings.items()))
             key = (one.model, settings, one.benchmark, one.mode, one.placement, one.family)

@@ -210,7 +210,106 @@ class FlipList:
     kind: ClassVar[str] = "flips"
 
 
-Block = Prose | Verdicts | Table | Figure | FlipList
+@dataclass(frozen=True)
+class ShadedWord:
+    """A word, or what stands between words.
+
+    Attributes:
+        shade: "" or its class of colour: `d4` to `d1` lowers, `u1` to `u4` raises, `s1` to `s4`
+            of what has no sign.
+        value: what is told when it is pointed at; "" is nothing.
+        stops: whether the keyboard stops at it.
+    """
+
+    text: str
+    shade: str = ""
+    value: str = ""
+    stops: bool = False
+
+
+@dataclass(frozen=True)
+class ShadedRun:
+    """Words in a row. `mark` is "" or why they stand out: `stimulus`, `left-out`."""
+
+    words: Sequence[ShadedWord]
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class ShadedText:
+    """One text, under its heading."""
+
+    heading: str
+    runs: Sequence[ShadedRun]
+
+
+@dataclass(frozen=True)
+class ShadedPicture:
+    """Texts shaded by one method.
+
+    Attributes:
+        remarks: how far to trust it, one phrase each; `warnings` why not to.
+        key: shades and their bounds, in order.
+        unit: what the bounds are in.
+    """
+
+    heading: str
+    remarks: Sequence[str]
+    warnings: Sequence[str]
+    key: Sequence[tuple[str, str]]
+    unit: str
+    texts: Sequence[ShadedText]
+
+
+@dataclass(frozen=True)
+class ShadedSide:
+    """What was asked or answered beside a text: a sentence, and the answer in full."""
+
+    heading: str
+    sentence: str
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class ShadedItem:
+    """Texts shaded by each method in turn, and their numbers.
+
+    Attributes:
+        tone: `up`, `down`, or "" where nothing turned.
+        notes: label and what it says, e.g. target and stimulus.
+        table: every word with its raw values, for `report.json` and CSV.
+        strongest: those rows of it that are shown.
+    """
+
+    id: str
+    title: str
+    tone: str
+    about: str
+    notes: Sequence[tuple[str, str]]
+    sides: Sequence[ShadedSide]
+    pictures: Sequence[ShadedPicture]
+    table: Table
+    strongest: Table
+    numbers: dict[str, Raw]
+
+
+@dataclass(frozen=True)
+class ShadedTexts:
+    """Texts whose words are shaded by what they contribute.
+
+    Attributes:
+        heading: shown above.
+        beside: whether the texts of a picture stand side by side.
+    """
+
+    id: str
+    heading: str
+    items: Sequence[ShadedItem]
+    beside: bool
+    kind: ClassVar[str] = "shades"
+
+
+Block = Prose | Verdicts | Table | Figure | FlipList | ShadedTexts
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ class Board:
         return self.claims[0].family
 
     @property
+    def is_decoded(self) -> bool:
+        """Whether its stimuli were decoded: these are shown by layer, in a section of their own."""
+        return any(row.decoded_kind for row in self.rows if row.kind == "stimulus")
+
+    @property
     def labels(self) -> tuple[str, ...]:
         return tuple(claim.label for claim in self.claims)
 

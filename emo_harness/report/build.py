@@ -11,6 +11,7 @@ import pandas as pd
 from emo_harness.effects import MARGIN_PP
 from emo_harness.report.ablation import ablations
 from emo_harness.report.contents import ReportContents
+from emo_harness.report.decoded import decoded_depths
 from emo_harness.report.effect_table import effect_rows
 from emo_harness.report.family_claims import family_claims
 from emo_harness.report.flips import flip_table, most_flipped
@@ -57,5 +58,6 @@ def build(
         remarks=(*read.remarks, *repeated_remarks(groups)),
         run_folders=tuple(run_folders),
         command=command,
+        decoded=decoded_depths(groups, margin_pp),
     )
     return Report(contents, flips)

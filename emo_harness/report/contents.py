@@ -13,6 +13,7 @@ from emo_harness.report.flips import Flip
 from emo_harness.report.leaderboard import LeaderboardRow
 
 if TYPE_CHECKING:
+    from emo_harness.report.decoded import DecodedDepth
     from emo_harness.runs import RunFacts
 
 
@@ -31,6 +32,7 @@ class ReportContents:
         remarks: what was merged or left out, one sentence each.
         run_folders: where a section finds `posthoc/` files.
         command: the command line that made this report.
+        decoded: what decoded stimuli do by layer; empty unless there are some.
     """
 
     rows: tuple[EffectRow, ...]
@@ -44,3 +46,4 @@ class ReportContents:
     remarks: tuple[str, ...]
     run_folders: tuple[Path, ...]
     command: str
+    decoded: tuple[DecodedDepth, ...] = ()

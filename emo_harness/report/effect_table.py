@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from emo_harness.report.board_key import BoardKey
 from emo_harness.report.claims import FamilyClaim
 from emo_harness.report.groups import ALL_SUBTASKS, Group
 from emo_harness.report.scope import Comparison, Scope, scopes_of
+from emo_harness.runs import RunArm
 
 __all__ = ["ALL_SUBTASKS", "FAMILY_MEAN", "EffectRow", "effect_rows", "theory_name"]
 
@@ -32,10 +34,11 @@ class EffectRow:
         asked: the family of the task that was run: attack, prompt, negative, all.
         family: the stimuli's own family, which is another one for a user's own set.
         stimulus: arm id, "(family)" for the mean over the family's stimuli, "(theory: NAME)" for
-            the mean over those of one theory (on all questions together).
+            the mean over those of one theory, "(random: SOURCE)" and the like over the controls of
+            a source's decoded stimuli (both on all questions together).
         subtask: a subtask, or "(all)" for the questions of all that were run together.
         n_subtasks: how many subtasks that is.
-        kind: `family`, `theory`, `stimulus` or `placebo`.
+        kind: `family`, `theory`, `stimulus`, `placebo`, or `controls` (of decoded stimuli, mean).
         n_questions: questions scored under every arm concerned; `n_lost` others were not.
         n_stimuli: how many stimuli the row averages over.
         gain_method: how the interval was made (see `effects.Gain`).
@@ -55,6 +58,8 @@ class EffectRow:
         settings: how the model was run, JSON.
         stimuli_sha256: content hash of all arms' stimuli.
         p_exact: McNemar's exact p-value of a single right-or-wrong arm; NaN elsewhere.
+        decoded_kind: of one decoded stimulus `meta`, of its control the control's kind, "" else;
+            `decoded_source`, `decoded_in`, `decoded_layer`, `decoded_draw` tell which.
     """
 
     model: str
@@ -114,10 +119,20 @@ class EffectRow:
     settings: str
     stimuli_sha256: str
     p_exact: float = NAN
+    decoded_kind: str = ""
+    decoded_source: str = ""
+    decoded_in: str = ""
+    decoded_layer: float = NAN
+    decoded_draw: float = NAN
 
     @property
     def board(self) -> BoardKey:
         return BoardKey(self.benchmark, self.mode, self.placement, self.asked)
+
+    @property
+    def is_decoded_control(self) -> bool:
+        """Whether it is one of the many single controls of decoded stimuli."""
+        return self.kind == "placebo" and self.decoded_kind != ""
 
 
 def effect_rows(groups: Iterable[Group], claims: Iterable[FamilyClaim] = ()) -> list[EffectRow]:
@@ -164,7 +179,22 @@ def _rows_of_scope(scope: Scope, verdicts: Verdicts) -> list[EffectRow]:
         for i, arm in enumerate(group.arms)
         if arm.kind == "placebo"
     ]
+    if scope.subtask == group.subtask:
+        for (kind, source), own in _decoded_controls(group).items():
+            mean = scope.mean_of(own)
+            name = f"({kind}: {source})"
+            rows.append(_row(scope, mean, own, "placebo", name, "controls"))
     return rows
+
+
+def _decoded_controls(group: Group) -> dict[tuple[str, str], list[int]]:
+    """Columns of the controls of decoded stimuli, by kind and source."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for i, arm in enumerate(group.arms):
+        if arm.decoded is not None and arm.kind == "placebo":
+            made = arm.decoded
+            found.setdefault((made.kind, made.control_of or made.source), []).append(i)
+    return found
 
 
 def _theories(group: Group, members: Sequence[int]) -> dict[str, list[int]]:
@@ -249,7 +279,21 @@ def _row(
         settings=json.dumps(head.settings, sort_keys=True),
         stimuli_sha256=head.stimuli_sha256,
         p_exact=_exact_p(gain) if len(members) == 1 and scope.is_binary else NAN,
+        **(_decoded(arms[0]) if kind in ("stimulus", "placebo") else {}),
     )
+
+
+def _decoded(arm: RunArm) -> dict[str, Any]:
+    made = arm.decoded
+    if made is None:
+        return {}
+    return {
+        "decoded_kind": made.kind,
+        "decoded_source": made.control_of or made.source,
+        "decoded_in": made.model,
+        "decoded_layer": float(made.layer),
+        "decoded_draw": float(made.draw),
+    }
 
 
 def _exact_p(gain: Gain) -> float:

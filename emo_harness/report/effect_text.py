@@ -43,7 +43,8 @@ def reported_tables(rows: Iterable[EffectRow]) -> list[tuple[str, list[EffectRow
     """(title, rows) per model, benchmark, mode, placement and family asked, subtasks together."""
     tables: dict[str, list[EffectRow]] = {}
     for row in rows:
-        if not row.primary or row.kind == "theory":
+        # Controls of decoded stimuli are many; their means stand for them.
+        if not row.primary or row.kind == "theory" or row.is_decoded_control:
             continue
         title = (
             f"{row.label}: {row.benchmark} {row.mode} {row.asked}, placement {row.placement} "
@@ -62,7 +63,10 @@ def _asked(row: EffectRow) -> str:
 
 def cells(row: EffectRow) -> list[str]:
     """A row's cells, in the order of `COLUMNS`."""
-    name = f"{row.family}: mean of {row.n_stimuli}" if row.kind == "family" else row.stimulus
+    name = {
+        "family": f"{row.family}: mean of {row.n_stimuli}",
+        "controls": f"{row.stimulus}: mean of {row.n_stimuli}",
+    }.get(row.kind, row.stimulus)
     return [
         name,
         str(row.n_questions),

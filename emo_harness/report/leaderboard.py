@@ -100,7 +100,9 @@ def tied_runs(n: int, apart: Iterable[tuple[int, int]]) -> list[range]:
 def _footing(group: Group, family: str) -> tuple[object, ...]:
     """What must be equal for two gains to be ranked: subtasks, and stimuli that have scores."""
     columns = list(group.families[family])
-    stimuli = sorted(group.arms[i].id for i in columns if not np.isnan(group.scores[:, i]).all())
+    asked = [group.arms[i] for i in columns if not np.isnan(group.scores[:, i]).all()]
+    # Decoded stimuli of two models have the same ids and other texts.
+    stimuli = sorted((arm.id, arm.text) for arm in asked)
     return (*sorted(member.subtask for member in group.members), *stimuli)
 
 

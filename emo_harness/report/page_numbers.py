@@ -13,6 +13,7 @@ from emo_harness.report.blocks import (
     Prose,
     Raw,
     Section,
+    ShadedTexts,
     Table,
     Verdicts,
 )
@@ -46,6 +47,8 @@ def tables(sections: Sequence[Section]) -> Iterator[Table]:
                 yield block
             elif isinstance(block, Figure):
                 yield block.table
+            elif isinstance(block, ShadedTexts):
+                yield from (item.strongest for item in block.items)
 
 
 def _block(block: Block) -> dict[str, Any]:
@@ -62,6 +65,9 @@ def _block(block: Block) -> dict[str, Any]:
             for v in block.verdicts
         ]
         return {"kind": block.kind, "id": block.id, "heading": block.heading, "verdicts": verdicts}
+    if isinstance(block, ShadedTexts):
+        items = [{**_known(item.numbers), "table": _table(item.table)} for item in block.items]
+        return {"kind": block.kind, "id": block.id, "heading": block.heading, "items": items}
     return {"kind": block.kind, "id": block.id, "flips": _flips(block)}
 
 

@@ -6,6 +6,7 @@ or in a subfolder per model. Sample files are read line by line, never held whol
 
 from emo_harness.runs.answers import Answer, read_answers
 from emo_harness.runs.arm_scores import ArmScores, SampleLine, occurrences
+from emo_harness.runs.asked_model import AskedModel
 from emo_harness.runs.facts import QuestionSource, RunFacts
 from emo_harness.runs.merge import united_arms
 from emo_harness.runs.prompts import run_prompts
@@ -17,6 +18,7 @@ __all__ = [
     "RECORD_SCHEMA",
     "Answer",
     "ArmScores",
+    "AskedModel",
     "QuestionSource",
     "RunArm",
     "RunFacts",

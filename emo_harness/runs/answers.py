@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from emo_harness.errors import UserError
@@ -23,6 +23,10 @@ class Answer:
         responses: the response, or the responses where there were repeats; for log-likelihoods
             the option with the greatest, and its value.
         parsed: what the filter made of the (first) response.
+        options: what the model was asked to rate, and its log-likelihood (nats), in order; empty
+            where answers were generated.
+        settings: the generation settings that the prompts were sent with; empty for
+            log-likelihoods.
     """
 
     question: str
@@ -30,6 +34,8 @@ class Answer:
     prompts: dict[str, str]
     responses: dict[str, str | tuple[str, ...]]
     parsed: dict[str, str]
+    options: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def read_answers(lines: Iterable[Sequence[SampleLine]]) -> list[Answer]:
@@ -71,12 +77,14 @@ def _from_sample(sample: dict[str, Any]) -> Answer:
     prompts: dict[str, str] = {}
     responses: dict[str, str | tuple[str, ...]] = {}
     parsed: dict[str, str] = {}
+    rated: dict[str, tuple[tuple[str, float], ...]] = {}
     for i, arm_id in enumerate(arms):
         first = i * per_arm
         own = slice(first, first + per_arm)
         prompts[arm_id] = _text(requests[first]["arg_0"])
         if options:
-            likeliest = _likeliest(requests[own], sample["resps"][own])
+            rated[arm_id] = _rated(requests[own], sample["resps"][own])
+            likeliest = _likeliest(rated[arm_id])
             responses[arm_id] = likeliest
             parsed[arm_id] = likeliest.rsplit(" (", 1)[0]
         else:
@@ -91,6 +99,8 @@ def _from_sample(sample: dict[str, Any]) -> Answer:
         prompts=prompts,
         responses=responses,
         parsed=parsed,
+        options=rated,
+        settings=_settings(requests[0].get("arg_1")),
     )
 
 
@@ -103,11 +113,21 @@ def _asked(sample: dict[str, Any], n_requests: int, options: bool) -> list[str]:
     raise ValueError(f"{n_requests} requests for {len(scored[0])} arms")
 
 
-def _likeliest(requests: Sequence[Any], resps: Sequence[Any]) -> str:
-    """The option with the greatest log-likelihood, e.g. "True (-1.25)"."""
+def _settings(logged: object) -> dict[str, Any]:
+    return dict(logged) if isinstance(logged, Mapping) else {}
+
+
+def _rated(requests: Sequence[Any], resps: Sequence[Any]) -> tuple[tuple[str, float], ...]:
     values = [float(_first(_first(response))) for response in resps]
-    best = max(range(len(values)), key=values.__getitem__)
-    return f"{_text(requests[best]['arg_1']).strip()} ({values[best]:.3g})"
+    return tuple(
+        (_text(request["arg_1"]), value) for request, value in zip(requests, values, strict=True)
+    )
+
+
+def _likeliest(rated: Sequence[tuple[str, float]]) -> str:
+    """The option with the greatest log-likelihood, e.g. "True (-1.25)"."""
+    option, value = max(rated, key=lambda one: one[1])
+    return f"{option.strip()} ({value:.3g})"
 
 
 def _first(value: Any) -> Any:
@@ -128,5 +148,7 @@ def _merged(answers: Sequence[Answer]) -> Answer:
             prompts={**other.prompts, **first.prompts},
             responses={**other.responses, **first.responses},
             parsed={**other.parsed, **first.parsed},
+            options={**other.options, **first.options},
+            settings=first.settings,
         )
     return first

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,31 @@ class ArmScores:
     def limited(self) -> bool:
         """Whether only a part of the questions was asked (`--limit`, `--samples`)."""
         return len(self.questions) != self.n_available
+
+    def at(self, rows: NDArray[np.int64]) -> ArmScores:
+        """The scores of these questions alone."""
+
+        def texts(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(values[row] for row in rows)
+
+        def matrix(values: Any) -> Any:
+            return None if values is None else values[rows]
+
+        return replace(
+            self,
+            questions=texts(self.questions),
+            prompts=texts(self.prompts),
+            targets=texts(self.targets),
+            lines=texts(self.lines),
+            doc_ids=self.doc_ids[rows],
+            scores=self.scores[rows],
+            unparsed=self.unparsed[rows],
+            truncated=matrix(self.truncated),
+            refused=self.refused[rows],
+            answer_chars=self.answer_chars[rows],
+            prompt_chars=self.prompt_chars[rows],
+            within_variance=matrix(self.within_variance),
+        )
 
 
 def occurrences(questions: Iterable[str]) -> list[tuple[str, int]]:

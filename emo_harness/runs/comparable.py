@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from emo_harness.errors import UserError, quoted
 from emo_harness.runs.arm_scores import ArmScores, occurrences
 from emo_harness.runs.results import RunTask
-from emo_harness.runs.settings import PROMPT_SETTINGS
+from emo_harness.runs.settings import PROMPT_SETTINGS, decodings
 
 # Hash and run of what each question, by its occurrence, was first seen with.
 _Known = dict[tuple[str, int], tuple[str, ArmScores]]
@@ -17,14 +17,17 @@ _APART = "report them one by one, into folders of their own"
 def refuse_other_stimuli(tasks: Iterable[RunTask]) -> None:
     """One arm id must be one sentence (and one kind of arm) throughout a benchmark.
 
+    Decoded stimuli are other sentences under one id in every decoding; settings keep these apart.
+
     Raises:
         UserError: two runs have different texts or kinds under one id.
     """
-    known: dict[tuple[str, str], tuple[tuple[str, str, str | None], RunTask]] = {}
+    known: dict[tuple[object, ...], tuple[tuple[str, str, str | None], RunTask]] = {}
     for task in tasks:
+        decoding = tuple(decodings(task.arms).items())
         for arm in task.arms:
             is_now = (arm.text, arm.kind, arm.placebo)
-            key = (task.record.benchmark, arm.id)
+            key = (task.record.benchmark, arm.id, decoding if arm.decoded else None)
             was, before = known.setdefault(key, (is_now, task))
             if was != is_now:
                 what = (

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emo_harness.runs.asked_model import AskedModel, asked_model
 from emo_harness.runs.record import Record
-from emo_harness.runs.settings import DEFAULT_SEEDS
+from emo_harness.runs.settings import DEFAULT_SEEDS, plain_name
 
 _TORCH = re.compile(r"^PyTorch version: (\S+)", re.MULTILINE)
 NAN = float("nan")
@@ -49,6 +50,7 @@ class RunFacts:
         task_hashes: lm-eval's hash of questions, prompts and targets, by task.
         n_questions: over all tasks; `n_dropped` had no answer among their options.
         limited: some task asked only a part of its questions.
+        asked: what is known of the model's weights and tokenizer.
     """
 
     results_file: str
@@ -79,12 +81,13 @@ class RunFacts:
     n_questions: int
     n_dropped: int
     limited: bool
+    asked: AskedModel = field(default_factory=AskedModel, repr=False)
 
 
 def model_name(results: Mapping[str, Any]) -> str:
     """The model's hub id; a local folder's own name."""
     name = str(results.get("model_name") or results.get("config", {}).get("model") or "unknown")
-    return Path(name).name if name.startswith((".", "/", "~")) or name.count("/") > 1 else name
+    return plain_name(name)
 
 
 def header_facts(
@@ -135,6 +138,7 @@ def header_facts(
         n_questions=sum(c.get("effective", 0) for c in counts),
         n_dropped=sum(r.n_dropped for r in records.values()),
         limited=any(c.get("effective") != c.get("original") for c in counts),
+        asked=asked_model(results, records),
     )
 
 

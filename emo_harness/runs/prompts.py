@@ -49,9 +49,9 @@ def run_prompts(
 
     scores = _one_per_task(read_runs(folders, count_tokens=False, progress=progress).scores)
     named = {name for one in scores for name in (one.task, one.subtask)}
-    _refuse_unknown("task", tasks, named)
+    refuse_unknown("task", tasks, named)
     wanted = [o for o in scores if tasks is None or {o.task, o.subtask} & set(tasks)]
-    _refuse_unknown("arm", arms, {arm.id for one in wanted for arm in one.arms})
+    refuse_unknown("arm", arms, {arm.id for one in wanted for arm in one.arms})
     rows = [row for one in wanted for row in _rows(one, arms, n_questions)]
     table = pd.DataFrame(rows)
     same = ["task", "placement", "question", "occurrence", "arm", "text"]
@@ -93,7 +93,15 @@ def _rows(
                 }
 
 
-def _refuse_unknown(what: str, wanted: Sequence[str] | None, known: set[str]) -> None:
+def refuse_unknown(what: str, wanted: Sequence[str] | None, known: set[str]) -> None:
+    """Refuse names that a run does not have.
+
+    Args:
+        what: they are names of, e.g. "arm".
+
+    Raises:
+        UserError: one of them is not known.
+    """
     unknown = [name for name in wanted or () if name not in known]
     if unknown:
         raise UserError(

@@ -96,6 +96,8 @@ class Record(Logged):
         upstream: file of the wrapped task below lm-eval's tasks, None where there is none.
         n_dropped: questions without an answer among their options.
         emo_harness: version that made the run.
+        model: what stood behind the model's arguments, by argument; see
+            `model_identity.recorded_identities`.
     """
 
     benchmark: Text
@@ -112,6 +114,7 @@ class Record(Logged):
     n_dropped: int = Field(default=0, ge=0)
     emo_harness: Text | None = None
     command: Text | None = None
+    model: dict[str, str] = Field(default_factory=dict)
 
     @property
     def run_arms(self) -> tuple[RunArm, ...]:

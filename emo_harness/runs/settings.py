@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from emo_harness.command_line import HIDDEN, is_secret
-from emo_harness.runs.record import Record
+from emo_harness.runs.record import Record, RunArm
 
 # lm-eval's own; only another seed tells runs apart.
 DEFAULT_SEEDS = {"random_seed": 0, "numpy_seed": 1234, "torch_seed": 1234, "fewshot_seed": 1234}
@@ -30,7 +31,7 @@ def settings_of(results: Mapping[str, Any], task: str, record: Record) -> dict[s
     declared = results["configs"][task]
     generation = declared.get("generation_kwargs")
     named = {
-        **_mapping(config.get("model_args"), "model_args"),
+        **arguments_of(config),
         "temperature": generation.get("temperature") if isinstance(generation, dict) else None,
         **_mapping(config.get("gen_kwargs"), "gen_kwargs"),
         "backend": config.get("model"),
@@ -43,6 +44,7 @@ def settings_of(results: Mapping[str, Any], task: str, record: Record) -> dict[s
         "chat_template": _chat_template(results),
         "fewshot_as_multiturn": results.get("fewshot_as_multiturn"),
         "questions": questions_from(record),
+        **decodings(record.run_arms),
         **{k: config[k] for k, usual in DEFAULT_SEEDS.items() if config.get(k, usual) != usual},
     }
     return {
@@ -50,6 +52,35 @@ def settings_of(results: Mapping[str, Any], task: str, record: Record) -> dict[s
         for key, value in named.items()
         if value not in (None, "")
     }
+
+
+def arguments_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`--model_args` by name; older versions of lm-eval log them as one text."""
+    return _mapping(config.get("model_args"), "model_args")
+
+
+def decodings(arms: Iterable[RunArm]) -> dict[str, str]:
+    """How decoded stimuli were made, "" throughout where there are none.
+
+    Arms of another decoding have the same ids and other texts, so that they are another run.
+    """
+    made = [arm.decoded for arm in arms if arm.decoded is not None and arm.kind == "stimulus"]
+
+    def told(values: Iterable[object]) -> str:
+        return "+".join(sorted({str(value) for value in values}))
+
+    return {
+        "decoded_in": told(plain_name(one.model) for one in made),
+        "decoded_site": told(one.site for one in made),
+        "decoded_pooling": told(one.pooling for one in made),
+        "decoded_by": told(one.decoder for one in made),
+        "decoded_vector": told(one.vector for one in made if one.vector in ("contrast", "mean")),
+    }
+
+
+def plain_name(name: str) -> str:
+    """A model's hub id; a local folder's own name."""
+    return Path(name).name if name.startswith((".", "/", "~")) or name.count("/") > 1 else name
 
 
 def questions_from(record: Record) -> str:
@@ -72,7 +103,7 @@ def _steering(config: Mapping[str, Any]) -> str | None:
     """What the model's activations were moved by; equal for equal vectors, wherever they lay."""
     steering = (config.get("emo_hf") or {}).get("steering")
     if not isinstance(steering, Mapping):
-        return _mapping(config.get("model_args"), "model_args").get("steer")
+        return arguments_of(config).get("steer")
     return f"{steering.get('text')} ({steering.get('id')})"
 
 

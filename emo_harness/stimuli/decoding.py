@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from emo_harness.validation import Strict
+
+# A family, or several joined by "+": it becomes a part of ids and of lm-eval's names of metrics.
+SOURCE_PATTERN = r"^[a-z][a-z0-9_+-]{0,63}$"
 
 DecodedKind = Literal["meta", "random", "neutral", "permuted", "shuffled"]
 Pooling = Literal["content", "mean", "positions"]
 Decoder = Literal["logit-lens", "nearest", "tuned-lens"]
+Source = Annotated[str, Field(pattern=SOURCE_PATTERN)]
 
 
 class Decoding(Strict):
@@ -35,9 +39,9 @@ class Decoding(Strict):
             is none to compare with.
     """
 
-    source: str = Field(min_length=1)
+    source: Source
     kind: DecodedKind
-    control_of: str | None = None
+    control_of: Source | None = None
     vector: str = Field(min_length=1)
     site: str
     layer: int = Field(ge=0)
@@ -49,4 +53,19 @@ class Decoding(Strict):
     draw: int = Field(default=0, ge=0)
     tokens: tuple[str, ...] = Field(default=(), strict=False)
     lost: tuple[int, ...] = Field(default=(), strict=False)
-    overlap: float | None = None
+    overlap: float | None = Field(default=None, ge=0, le=1)
+
+    @field_validator("n_layers")
+    @classmethod
+    def _beyond_the_layer(cls, n_layers: int, known: ValidationInfo) -> int:
+        if n_layers <= known.data.get("layer", 0):
+            raise ValueError(f"more layers than the layer's number, {known.data['layer']}")
+        return n_layers
+
+    @field_validator("lost")
+    @classmethod
+    def _of_the_tokens(cls, lost: tuple[int, ...], known: ValidationInfo) -> tuple[int, ...]:
+        n_tokens = len(known.data.get("tokens", ()))
+        if any(not 0 <= ordinal < n_tokens for ordinal in lost):
+            raise ValueError(f"ordinals of the {n_tokens} tokens, from 0")
+        return lost

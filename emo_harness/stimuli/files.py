@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import yaml
 
 from emo_harness.errors import UserError, nearest, quoted
 from emo_harness.resources import resource
-from emo_harness.stimuli.stimulus import Stimulus, StimulusEntry, StimulusSet
+from emo_harness.stimuli.decoding import Decoding
+from emo_harness.stimuli.stimulus import DECODED, Stimulus, StimulusEntry, StimulusSet
 from emo_harness.validation import validated
 
 SHIPPED_SETS = ("prompt", "attack", "negative", "placebo")
@@ -56,7 +57,12 @@ def is_file(item: str) -> bool:
 
 def _read_set(path: Path) -> StimulusSet:
     doing = f"reading the stimulus set {path.name}"
-    raw = _read_yaml(path, doing)
+    return _parsed(_content(path, doing), doing)
+
+
+@lru_cache(maxsize=16)  # Every subtask of a run reads the same file.
+def _parsed(content: bytes, doing: str) -> StimulusSet:
+    raw = _parsed_yaml(content, doing)
     if not isinstance(raw, dict):
         raise UserError(
             doing,
@@ -76,27 +82,65 @@ def _read_set(path: Path) -> StimulusSet:
     frame = validated(StimulusSet, {**head, "stimuli": ()}, doing, _MEND)
     stimuli: dict[str, Stimulus] = {}
     for number, raw_entry in enumerate(entries, start=1):
-        entry = validated(StimulusEntry, raw_entry, f"{doing}, entry {number}", _MEND)
-        if entry.id in stimuli:
+        stimulus = _read_entry(raw_entry, frame, f"{doing}, entry {number}")
+        if stimulus.id in stimuli:
             raise UserError(
                 f"{doing}, entry {number}",
-                found=f"the id {entry.id!r} a second time",
+                found=f"the id {stimulus.id!r} a second time",
                 expected="every id once",
                 fix="rename one of the two",
             )
-        placebo = entry.placebo or ("neutral" if frame.family == "placebo" else None)
-        stimuli[entry.id] = Stimulus(
-            **{
-                **entry.model_dump(),
-                "family": "placebo" if placebo else frame.family,
-                "placebo": placebo,
-                "source": frame.sources.get(entry.source or "", entry.source),
-            }
-        )
+        stimuli[stimulus.id] = stimulus
     return frame.model_copy(update={"stimuli": tuple(stimuli.values())})
 
 
-def _read_yaml(path: Path, doing: str) -> Any:
+def _read_entry(raw: Any, frame: StimulusSet, doing: str) -> Stimulus:
+    if isinstance(raw, dict) and raw.get("decoded") is not None:
+        # On its own first, so that a misspelt key is told with the nearest of these keys.
+        validated(Decoding, raw["decoded"], f"{doing}, key 'decoded'", _MEND)
+    entry = validated(StimulusEntry, raw, doing, _MEND)
+    _check_decoded(entry, frame.family, doing)
+    placebo = entry.placebo or ("neutral" if frame.family == "placebo" else None)
+    return Stimulus(
+        **{
+            **dict(entry),
+            "family": "placebo" if placebo else frame.family,
+            "placebo": placebo,
+            "source": frame.sources.get(entry.source or "", entry.source),
+        }
+    )
+
+
+def _check_decoded(entry: StimulusEntry, family: str, doing: str) -> None:
+    """Refuse what a run would take for another kind of arm than it is."""
+    kind = entry.decoded.kind if entry.decoded else None
+    found = None
+    if kind is None and entry.placebo == DECODED:
+        found, expected = f"placebo = {DECODED!r} alone", "it beside the key 'decoded'"
+    elif kind is None and family == DECODED and entry.placebo is None:
+        found, expected = "no 'decoded'", f"it in every stimulus of family {DECODED}"
+    elif kind == "meta" and entry.placebo is not None:
+        found = f"a meta prompt (decoded.kind = 'meta') with placebo = {entry.placebo!r}"
+        expected = "no placebo: controls are of another kind"
+    elif kind == "meta" and family != DECODED:
+        found = f"a meta prompt (decoded.kind = 'meta') in a set of family {family}"
+        expected = f"family: {DECODED}"
+    elif kind not in (None, "meta") and entry.placebo != DECODED:
+        found = f"a control (decoded.kind = {kind!r}) " + (
+            f"with placebo = {entry.placebo!r}" if entry.placebo else "without 'placebo'"
+        )
+        expected = f"placebo: {DECODED}, which keeps controls apart from meta prompts"
+    if found:
+        raise UserError(
+            doing,
+            found=found,
+            expected=expected,
+            fix="leave these keys as `emo decode` writes them; a text of your own needs a set "
+            "with a family of your own, without 'decoded'",
+        )
+
+
+def _content(path: Path, doing: str) -> bytes:
     try:
         size, content = path.stat().st_size, path.open("rb").read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -110,6 +154,10 @@ def _read_yaml(path: Path, doing: str) -> Any:
             expected=f"at most {MAX_FILE_BYTES:,} bytes",
             fix="a stimulus is a sentence; split the set or shorten its texts",
         )
+    return content
+
+
+def _parsed_yaml(content: bytes, doing: str) -> Any:
     try:
         return yaml.safe_load(content.decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -13,6 +13,8 @@ from emo_harness.stimuli.stimulus import PlaceboKind, Stimulus, StimulusEntry
 from emo_harness.validation import validated
 
 OWN_FAMILY = "own"
+# What placebos of several kinds become together: the kind that does most.
+_KINDS: tuple[PlaceboKind, ...] = ("self-check", "decoded", "shuffled", "neutral")
 
 
 def select(spec: str | Sequence[str], also_known: Iterable[Stimulus] = ()) -> tuple[Stimulus, ...]:
@@ -44,14 +46,15 @@ def select(spec: str | Sequence[str], also_known: Iterable[Stimulus] = ()) -> tu
 def combine(stimuli: Sequence[Stimulus]) -> Stimulus:
     """Join stimuli into one, "ep02+ep07": their texts in order, one space between them.
 
-    Placebos joined are a placebo; a placebo joined to a stimulus is a stimulus.
+    Placebos joined are a placebo; a placebo joined to a stimulus is a stimulus. Of decoded stimuli
+    the lineage is kept, as family, but not how each was made.
     """
-    families = sorted({s.family for s in stimuli if s.placebo is None}) or ["placebo"]
+    families = sorted({s.lineage for s in stimuli if s.placebo is None}) or ["placebo"]
     demands = [s.demand for s in stimuli]
     kinds = {s.placebo for s in stimuli}
     placebo: PlaceboKind | None = None
     if None not in kinds:
-        placebo = "neutral" if kinds == {"neutral"} else "self-check"
+        placebo = next(kind for kind in _KINDS if kind in kinds)
     return Stimulus(
         id="+".join(s.id for s in stimuli),
         text=" ".join(s.text for s in stimuli),

@@ -31,8 +31,19 @@ def _not_reserved(name: str) -> str:
     return name
 
 
+def _no_lineage(family: str) -> str:
+    if family.startswith(f"{DECODED}-"):
+        raise ValueError(f"another name than {DECODED}-..., which is made of what was decoded")
+    return family
+
+
 Name = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
-Family = Annotated[str, Field(pattern=FAMILY_PATTERN), AfterValidator(_not_reserved)]
+Family = Annotated[
+    str,
+    Field(pattern=FAMILY_PATTERN),
+    AfterValidator(_not_reserved),
+    AfterValidator(_no_lineage),
+]
 
 
 class StimulusEntry(Strict):

@@ -24,7 +24,7 @@ def test_every_expanded_name_is_in_lm_evals_index(manager: TaskManager) -> None:
 
 def test_groups_have_the_subtasks_their_mode_allows() -> None:
     sizes = {name: len(members) for name, members in groups().items()}
-    for family in ("attack", "prompt", "negative", "all"):
+    for family in ("attack", "prompt", "negative", "decoded", "all"):
         assert sizes[f"emo_bbh_{family}"] == sizes[f"emo_bbh_cot_{family}"] == 27
         assert sizes[f"emo_bbh_mc_{family}"] == 23
         assert sizes[f"emo_bbh_mini_{family}"] == 27

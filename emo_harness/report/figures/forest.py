@@ -45,9 +45,34 @@ class ForestRow:
     tone: str = "quiet"
 
 
+@dataclass(frozen=True)
+class ForestTerms:
+    """What a plot of something else than gains calls its axis, thick interval and diamond."""
+
+    axis: str
+    interval: str
+    diamond: str = ""
+
+
 @canvas.own_style()
-def forest(rows: Sequence[ForestRow], margin_pp: float, name: str, title: str, alt: str) -> Drawing:
-    """Draw the rows from top to bottom, on one scale that shows zero and the margin."""
+def forest(
+    rows: Sequence[ForestRow],
+    margin_pp: float,
+    name: str,
+    title: str,
+    alt: str,
+    terms: ForestTerms | None = None,
+) -> Drawing:
+    """Draw the rows from top to bottom, on one scale that shows zero and the margin.
+
+    Args:
+        terms: those of gains by default; without a margin pass 0 for it.
+    """
+    terms = terms or ForestTerms(
+        f"gain over control, pp (band: margin of {margin_pp:g} pp)",
+        "these sentences",
+        "neutral placebos",
+    )
     label_px = min(max(canvas.text_width([row.label for row in rows]), 90), 300) + 14
     height = len(rows) * ROW_PX
     numbers_px = 1.2 * canvas.text_width([row.numbers for row in rows]) + 24
@@ -60,11 +85,7 @@ def forest(rows: Sequence[ForestRow], margin_pp: float, name: str, title: str, a
     plot.set_yticks([])
     plot.axvspan(-margin_pp, margin_pp, color=ink("band"), linewidth=0, zorder=0)
     plot.axvline(0, color=ink("quiet"), linewidth=1, zorder=1)
-    plot.set_xlabel(
-        f"gain over control, pp (band: margin of {margin_pp:g} pp)",
-        color=ink("quiet"),
-        fontsize=canvas.SMALL_PX,
-    )
+    plot.set_xlabel(terms.axis, color=ink("quiet"), fontsize=canvas.SMALL_PX)
     at = np.arange(len(rows))
     _intervals(plot, rows, at, left, right)
     _points(plot, rows, at)
@@ -76,7 +97,7 @@ def forest(rows: Sequence[ForestRow], margin_pp: float, name: str, title: str, a
         middle = height - (y + 0.5) * ROW_PX
         canvas.write(plot, x, middle, label, weight=weight, own_scale=False)
         canvas.write(plot, PLOT_PX + 12, middle, row.numbers, own_scale=False)
-    _key(plot, rows, height)
+    _key(plot, rows, height, terms)
     return canvas.drawing(figure, name, title, alt)
 
 
@@ -89,7 +110,7 @@ def _reach(rows: Sequence[ForestRow], margin_pp: float) -> tuple[float, float]:
     high = max(float(np.nanmax(ends, initial=0)), float(np.nanmax(thin, initial=0)))
     low = max(min(low, -1.5 * margin_pp), -LIKE_REACH * thick)
     high = min(max(high, 1.5 * margin_pp), LIKE_REACH * thick)
-    pad = 0.04 * (high - low)
+    pad = 0.04 * (high - low) or 1.0
     return low - pad, high + pad
 
 
@@ -152,9 +173,9 @@ def _points(plot: Axes, rows: Sequence[ForestRow], at: np.ndarray) -> None:
     )
 
 
-def _key(plot: Axes, rows: Sequence[ForestRow], height: float) -> None:
+def _key(plot: Axes, rows: Sequence[ForestRow], height: float, terms: ForestTerms) -> None:
     handles = [
-        Line2D([], [], color=ink("quiet"), linewidth=5, label="these sentences"),
+        Line2D([], [], color=ink("quiet"), linewidth=5, label=terms.interval),
     ]
     if any(not math.isnan(row.like_low) for row in rows):
         handles.append(
@@ -170,7 +191,7 @@ def _key(plot: Axes, rows: Sequence[ForestRow], height: float) -> None:
                 markersize=6,
                 markerfacecolor="none",
                 markeredgecolor=ink("quiet"),
-                label="neutral placebos",
+                label=terms.diamond,
             )
         )
     legend = plot.legend(

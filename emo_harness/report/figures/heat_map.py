@@ -41,15 +41,18 @@ def heat_map(
     name: str,
     title: str,
     alt: str,
+    columns_are: str = "",
 ) -> Drawing:
     """Draw gains (n_rows, n_columns); cells that are not distinguishable from zero are hatched.
 
     Args:
         step_pp: width of a colour class, the same in figures that are to be compared. The middle
             class is half a step to either side of zero.
+        columns_are: written before the columns' labels where these do not tell it, e.g. "layer".
     """
     n_rows, n_columns = gains_pp.shape
-    label_px = min(canvas.text_width(list(row_labels), canvas.SMALL_PX), 230) + 12
+    at_left = [*row_labels, columns_are]
+    label_px = min(canvas.text_width(at_left, canvas.SMALL_PX), 230) + 12
     long_columns = max(map(len, column_labels)) > 4
     top_px = min(canvas.text_width(list(column_labels), canvas.SMALL_PX), 150) + 8
     top_px = top_px if long_columns else 20
@@ -86,6 +89,8 @@ def heat_map(
             canvas.write(plot, x, height + 5, text, "ink", 10, rotation=90, own_scale=False)
         else:
             canvas.write(plot, x, height + 10, text, "ink", 9, ha="center", own_scale=False)
+    if columns_are:
+        canvas.write(plot, -6, height + 10, columns_are, "quiet", 9, ha="right", own_scale=False)
     _key(figure, step_pp, label_px)
     return canvas.drawing(figure, name, title, alt)
 

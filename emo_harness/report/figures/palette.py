@@ -1,7 +1,8 @@
 """The palette: every colour of page and figures, by name, in light and dark.
 
 Blue and orange tell direction (Okabe and Ito 2008), a pair that red-green blindness leaves apart;
-shape, sign or hatching always tells it too.
+shape, sign or hatching always tells it too. Violet tells size where there is no direction; `deep`
+is text on a class of middle lightness, in light and dark alike.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ PALETTE = {
     "up2": Colour("#8ec0e4", "#275d88"),
     "up3": Colour("#3f91ca", "#3a8cc4"),
     "up4": Colour("#0a5a93", "#8accf5"),
+    "size1": Colour("#e6e0ee", "#2e2740"),
+    "size2": Colour("#c9b8dd", "#4b3c70"),
+    "size3": Colour("#a286cc", "#8f78c8"),
+    "size4": Colour("#5f3f92", "#c6b3f2"),
+    "deep": Colour("#171c22", "#14181e"),
     "series1": Colour("#0072b2", "#56b4e9"),
     "series2": Colour("#d55e00", "#ff9a52"),
     "series3": Colour("#00835f", "#2cc99b"),

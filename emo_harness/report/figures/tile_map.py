@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -67,9 +68,9 @@ def tile_map(
     class_of = np.digitize(values, scale.middle + scale.step * (np.arange(8) - 3.5))
     known = ~np.isnan(values)
     for number, colour in enumerate(CLASSES):
-        _tiles(plot, known & (class_of == number), ink(colour), ink("paper"), 0.8)
+        tiles(plot, known & (class_of == number), ink(colour), ink("paper"), 0.8)
     if outlined is not None:
-        _tiles(plot, known & outlined, "none", ink("ink"), 1.2)
+        tiles(plot, known & outlined, "none", ink("ink"), 1.2)
     if wide and n_rows <= 40:
         for (i, j), value in np.ndenumerate(values):
             if not math.isnan(value):
@@ -118,7 +119,15 @@ def _labels(
             canvas.write(plot, x, height + 9, columns[j], "ink", 10, ha="center", own_scale=False)
 
 
-def _tiles(plot: Axes, chosen: NDArray[np.bool_], face: str, edge: str, line: float) -> None:
+def tiles(
+    plot: Axes, chosen: NDArray[np.bool_], face: str, edge: str, line: float, **dress: Any
+) -> None:
+    """Every chosen tile (n_rows, n_columns) as one path, each one unit wide and high.
+
+    Args:
+        face, edge, line: colours, and the edge's width.
+        dress: further keywords of matplotlib's patch.
+    """
     rows, columns = np.nonzero(chosen)
     if not rows.size:
         return
@@ -126,7 +135,8 @@ def _tiles(plot: Axes, chosen: NDArray[np.bool_], face: str, edge: str, line: fl
     places = np.stack([columns, rows], axis=1)[:, None, :] + corners
     codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
     path = Path(places.reshape(-1, 2), codes * rows.size)
-    plot.add_artist(PathPatch(path, clip_on=False, facecolor=face, edgecolor=edge, linewidth=line))
+    patch = PathPatch(path, clip_on=False, facecolor=face, edgecolor=edge, linewidth=line, **dress)
+    plot.add_artist(patch)
 
 
 def _key(figure: Figure, scale: Scale, outlined_means: str) -> None:

@@ -99,7 +99,12 @@ class ShiftedGroup(Strict):
 
 
 class AxisShift(Strict):
-    """`posthoc/axis_shift.json`, as `emo probe apply` writes it."""
+    """`posthoc/axis_shift.json`, as `emo probe apply` writes it.
+
+    Attributes:
+        forced: what tells the model it was read in from the one that was asked, in words.
+        n_drawn: questions that were drawn with `seed`; None for all.
+    """
 
     schema_version: int
     axes_file: str
@@ -108,6 +113,9 @@ class AxisShift(Strict):
     position: str
     read_in: str
     is_same_model: bool
+    forced: str | None = None
+    n_drawn: int | None = None
+    seed: int | None = None
     groups: list[ShiftedGroup]
 
 
@@ -126,18 +134,25 @@ def _blocks(one: AxisShift, group: ShiftedGroup, prefix: str, margin_pp: float) 
     about = f"{group.model} on {asked}"
     layers = f"{len(one.layers)} layers" if len(one.layers) > 1 else f"layer {one.layers[0]}"
     where = f"Read at {one.site}, {layers}, {_position(one.position)}, in {one.read_in}."
+    if one.n_drawn is not None:
+        where += f" {group.n_questions:,} questions, drawn with seed {one.seed}."
     blocks: list[Block] = []
     if not one.is_same_model:
         blocks.append(
             Prose(
                 f"The scores of {group.model} are set beside shifts inside {one.read_in}: a "
-                "relation would be about the prompts, not about what happens in the model asked.",
+                "relation would be about the prompts, not about what happens in the model asked."
+                f"{_forced(one)}",
                 "warning",
             )
         )
     blocks.append(Prose(f"{about}. {where}", items=[sentence(axis) for axis in group.axes]))
     blocks.append(_figure(group, about, f"{prefix}-{slug(about)}", margin_pp))
     return blocks
+
+
+def _forced(one: AxisShift) -> str:
+    return f" It was forced although there was found: {one.forced}." if one.forced else ""
 
 
 def _position(position: str) -> str:

@@ -53,6 +53,7 @@ def section(contents: ReportContents) -> Section | None:
     maps = [
         found
         for board in boards(contents)
+        if not board.is_decoded
         for label in board.labels
         if (found := _map(board, label)) is not None
     ]

@@ -111,7 +111,7 @@ def section(contents: ReportContents) -> Section | None:
     if chosen:
         table = Table("stimuli-chosen", "Best and worst stimuli", CHOSEN_COLUMNS, chosen)
         blocks += [without_same(table, "of"), Prose(CROSSED, "note")]
-    figures = (_figure(board, number) for number, board in enumerate(found))
+    figures = (_figure(board, n) for n, board in enumerate(found) if not board.is_decoded)
     blocks += [figure for figure in figures if figure is not None]
     return Section("stimuli", "Stimuli", INTRO, blocks)
 

@@ -26,6 +26,11 @@ INTRO = (
     "filter cannot read, refusals, prompts cut because they do not fit. These shares should be "
     "about equal under all arms. Placebos should have gains about zero."
 )
+KINDS = ("placebo", "stimulus", "controls")
+CONTROLS = (
+    "Controls of decoded stimuli (random vectors, placebos decoded alike, and so on) are no "
+    "placebos in this sense; what they do is under Decoded stimuli."
+)
 ARM_COLUMNS = (
     Column("model", filtered=True),
     Column("asked", "benchmark, mode and placement", filtered=True),
@@ -100,6 +105,8 @@ def section(contents: ReportContents) -> Section | None:
     if placebos:
         table = Table("validity-placebos", "Placebo gains", PLACEBO_COLUMNS, placebos)
         blocks.append(without_same(table, "asked"))
+        if any(row.is_decoded_control for row in contents.rows):
+            blocks.append(Prose(CONTROLS, "note"))
     if arms:
         table = Table(
             "validity-arms",
@@ -132,7 +139,7 @@ def _by_model(contents: ReportContents) -> list[list[EffectRow]]:
     """Rows of single arms on all questions, by model and task, each once."""
     asked: dict[tuple[str, ...], list[EffectRow]] = {}
     for row in contents.rows:
-        if row.primary and row.kind in ("placebo", "stimulus"):
+        if row.primary and row.kind in KINDS and not row.is_decoded_control:
             asked.setdefault((row.label, *row.board), []).append(row)
     made = []
     for rows in asked.values():
@@ -168,8 +175,11 @@ def _arm_cells(rows: list[EffectRow]) -> list[list[Cell]]:
     made = [cells("control", "control", control, first.answer_chars_control)]
     for row in rows:
         shares = (row.unparsed_arm_pct, row.truncated_arm_pct, row.refused_arm_pct)
-        kind = "placebo" if row.kind == "placebo" else row.family
-        made.append(cells(row.stimulus, kind, shares, row.answer_chars_arm))
+        kind = row.family if row.kind == "stimulus" else "placebo"
+        name = row.stimulus
+        if row.kind == "controls":
+            kind, name = "control of decoded", f"{name}, mean of {row.n_stimuli}"
+        made.append(cells(name, kind, shares, row.answer_chars_arm))
     return made
 
 

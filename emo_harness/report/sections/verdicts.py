@@ -28,6 +28,11 @@ LIMITED = (
 )
 
 
+DECODED = (
+    "Decoded families are claims like all others and are corrected with them. Their stimuli are "
+    "one meta prompt per layer, so that “sentences like these” are those of other layers, as if "
+    "layers were drawn by chance; whether depth matters is tested under Decoded stimuli."
+)
 NO_STIMULUS = (
     "No stimulus was asked, only placebos, so there is nothing to give a verdict on. How the "
     "placebos' accuracy differs from that of control is under Validity."
@@ -64,6 +69,8 @@ def section(contents: ReportContents) -> Section | None:
             )
         )
     blocks.append(Prose(_corrected(contents), "note"))
+    if contents.decoded:
+        blocks.append(Prose(DECODED, "note"))
     return Section("verdicts", "Verdicts", INTRO, blocks)
 
 

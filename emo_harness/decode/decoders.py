@@ -1,0 +1,97 @@
+"""Decoders: what turns the vectors of one site into tokens, made by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emo_harness.errors import UserError
+from emo_harness.stimuli.decoding import Decoder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from emo_harness.activations.loading import LoadedModel
+    from emo_harness.decode.top_tokens import TokenDecoder
+    from emo_harness.decode.translators import Translators
+
+
+@dataclass(frozen=True)
+class Decoders:
+    """How vectors, and differences between vectors, are turned into tokens.
+
+    A translator x -> A x + b makes A (x - y) of a difference: its b cancels out, and would drown
+    what is left where it is larger.
+    """
+
+    of_vectors: TokenDecoder
+    of_differences: TokenDecoder
+
+    @property
+    def name(self) -> Decoder:
+        return self.of_vectors.name
+
+
+def decoders_of(
+    loaded: LoadedModel, name: Decoder, site: str, translators: Translators | None = None
+) -> Decoders:
+    """The decoders of a model.
+
+    Args:
+        translators: of a tuned lens.
+
+    Raises:
+        UserError: the model has no language head or another than it tells, the site is never
+            written to the residual stream, or there are no translators of it.
+    """
+    if name == "tuned-lens":
+        from emo_harness.decode.translators import tuned_lens
+
+        if translators is None or translators.site != site:
+            raise UserError(
+                f"decoding {site} by a tuned lens",
+                found=f"translators of {translators.site}" if translators else "no translators",
+                expected=f"translators of {site}",
+                fix="--translators FILE, or fit some: --fit-translators TEXTS",
+            )
+        unbiased = replace(translators, biases=np.zeros_like(translators.biases))
+        return Decoders(tuned_lens(loaded, translators), tuned_lens(loaded, unbiased))
+    if name == "nearest":
+        from emo_harness.decode.nearest import nearest_embeddings
+
+        nearest = nearest_embeddings(loaded, site)
+        return Decoders(nearest, nearest)
+    from emo_harness.decode.lens import logit_lens
+
+    lens = logit_lens(loaded, site)
+    return Decoders(lens, lens)
+
+
+def translators_of(
+    loaded: LoadedModel,
+    site: str,
+    layers: Sequence[int],
+    *,
+    file: Path | None,
+    texts: Path | None,
+    seed: int,
+) -> Translators | None:
+    """Translators from a file, or fitted on the texts of another one; None where neither is given.
+
+    Raises:
+        UserError: files that cannot be read, translators of another model, texts too few to fit.
+    """
+    if file is not None:
+        from emo_harness.decode.translators import load_translators
+
+        return load_translators(file, loaded)
+    if texts is not None:
+        from emo_harness.activations.texts import read_texts
+        from emo_harness.decode.translator_fit import fit_translators
+
+        rng = np.random.default_rng([seed, 6])
+        return fit_translators(loaded, read_texts(texts), rng, site=site, layers=layers)
+    return None
