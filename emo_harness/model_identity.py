@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,8 @@ WHOLE_BYTES = 32 << 20
 END_BYTES = 1 << 20
 BLOCK_BYTES = 4096
 N_BLOCKS = 64
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".index.json")
+_TOKENIZERS = ("tokenizer", "vocab", "merges", "special_tokens_map", "added_tokens", "spiece")
 
 
 def identities(model_args: Mapping[str, Any]) -> dict[str, str | None]:
@@ -44,25 +46,52 @@ def identities(model_args: Mapping[str, Any]) -> dict[str, str | None]:
     return found
 
 
-def local_identities(model_args: Mapping[str, Any]) -> dict[str, str]:
-    """As `identities` for weights, adapters and tokenizers, without asking the hub.
+def loaded_identities(model_args: Mapping[str, Any]) -> dict[str, str]:
+    """What was just loaded, so that it is known again wherever it lies: `identities` for a run.
 
-    What was just loaded lies in a folder, or in the hub's local cache. Names that neither knows
-    are left out.
+    Of a folder the files of weights and those of the tokenizer count apart, and no file's time, so
+    that a copy is the same; of a repository the commit in the hub's local cache, which is not
+    asked. What cannot be told is left out.
+
+    Returns:
+        By "pretrained", "tokenizer" and "peft".
     """
+    args = dict(model_args)
+    for name, other in (("tokenizer", "tokenizer_path"), ("peft", "lora_local_path")):
+        args[name] = args.get(name) or args.get(other)
+    args["tokenizer"] = args["tokenizer"] or args.get("pretrained")
+    parts = {"pretrained": _is_weights, "tokenizer": _is_tokenizer, "peft": _is_weights}
     found: dict[str, str] = {}
-    for name in (*HUB_ARGUMENTS, "tokenizer_path"):
-        value = model_args.get(name)
+    for name, belongs in parts.items():
+        value = args.get(name)
         if not isinstance(value, str) or not value:
             continue
         path = _existing(value)
         if path is not None:
-            found[name] = f"content {content_id(path)}"
+            found[name] = f"content {_parts_id(path, belongs)}"
             continue
-        commit = _cached_commit(value, _revision(name, model_args), model_args.get("cache_dir"))
+        of_model = name == "tokenizer" and value == args.get("pretrained")
+        revision = _revision("pretrained" if of_model else name, args)
+        commit = _cached_commit(value, revision, args.get("cache_dir"))
         if commit:
             found[name] = f"commit {commit}"
     return found
+
+
+def _parts_id(path: Path, belongs: Callable[[str], bool]) -> str:
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else _files(path):
+        if path.is_file() or belongs(file.name):
+            digest.update(f"{file.name}\0{_file_id(file, with_time=False)}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith(_WEIGHTS) or name in ("config.json", "adapter_config.json")
+
+
+def _is_tokenizer(name: str) -> bool:
+    return name.startswith(_TOKENIZERS) or name.endswith((".model", ".tiktoken"))
 
 
 def content_id(path: Path) -> str:
@@ -153,13 +182,14 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield Path(place) / name
 
 
-def _file_id(path: Path) -> str:
+def _file_id(path: Path, *, with_time: bool = True) -> str:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             if status.st_size <= WHOLE_BYTES:
                 return hashlib.sha256(file.read()).hexdigest()
-            return f"{status.st_size} {status.st_mtime_ns} {_sampled(file, status.st_size)}"
+            time = f"{status.st_mtime_ns} " if with_time else ""
+            return f"{status.st_size} {time}{_sampled(file, status.st_size)}"
     except OSError:
         # The model cannot read it either.
         return "unreadable"

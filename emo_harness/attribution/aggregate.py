@@ -75,14 +75,14 @@ class AttributedPrompt:
         return float(np.nansum(sizes[of_stimulus])) / total
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class _Share:
     family: str
     method: Method
     subtask: str
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class _Word:
     family: str
     arm: str
@@ -92,7 +92,7 @@ class _Word:
     method: Method
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class _TopWord:
     family: str
     word: str
@@ -161,7 +161,7 @@ class GroupTally:
                     "share": mean.bounds(0.0, 1.0),
                     "equal_share": self._equal.of((key.family, key.subtask)).mean,
                 }
-                for key, mean in self._shares
+                for key, mean in sorted(self._shares, key=lambda one: _in_order(one[0]))
                 if _is_told(key.subtask, mean)
             ],
             "whole": [
@@ -291,5 +291,8 @@ def _is_told(subtask: str, mean: Mean) -> bool:
     return subtask == ALL_SUBTASKS or mean.n > 1
 
 
-def _in_order(key: _Word) -> tuple[Any, ...]:
-    return (key.family, key.arm, key.subtask, METHODS.index(key.method), key.position)
+def _in_order(key: _Share | _Word) -> tuple[Any, ...]:
+    method = METHODS.index(key.method)
+    if isinstance(key, _Share):
+        return (key.family, key.subtask, method)
+    return (key.family, key.arm, key.subtask, method, key.position)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -63,7 +63,44 @@ class AnswerModel:
             UserError: the model does not read its input embeddings from their module.
         """
         asked = TargetBatch(*batch)
-        logits = self._answer_logits(embeddings, asked)
+        given = {"attention_mask": asked.attention_mask, "use_cache": False}
+        given = {k: v for k, v in given.items() if k in self._arguments}
+        n_replaced = 0
+
+        def replace(_module: Any, _args: Any, output: torch.Tensor) -> torch.Tensor:
+            nonlocal n_replaced
+            if output.shape != embeddings.shape:
+                raise self.refusal(
+                    f"embeddings of shape {tuple(output.shape)}, not {tuple(embeddings.shape)}",
+                    "one embedding for each token",
+                )
+            n_replaced += 1
+            # A copy: some models scale what they are given in place.
+            return embeddings.to(output.dtype, copy=True)
+
+        handle = self.embedding.register_forward_hook(replace)
+        try:
+            found = self.given_inputs({"input_ids": asked.input_ids, **given}, asked)
+        finally:
+            handle.remove()
+        if n_replaced != 1:
+            raise self.refusal(
+                f"input embeddings that were read {n_replaced} times in a forward pass",
+                "a model that reads them once, from its embedding module",
+            )
+        return found
+
+    def given_inputs(self, inputs: Mapping[str, Any], asked: TargetBatch) -> torch.Tensor:
+        """(b,) log-probabilities of answers, in nats, of a model that is given these inputs.
+
+        Args:
+            inputs: `input_ids` (b, n), and what else the model takes.
+            asked: which positions predict which tokens.
+
+        Raises:
+            UserError: the model gives no logits for each token.
+        """
+        logits = self._answer_logits(inputs, asked.places)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         own = logits.log_softmax(-1).gather(-1, asked.answer_ids.to(logits.device)[..., None])
         is_answer = asked.is_answer.to(logits.device)
@@ -134,43 +171,32 @@ class AnswerModel:
             "method leave-one-out, which needs no gradient",
         )
 
-    def _answer_logits(self, embeddings: torch.Tensor, asked: TargetBatch) -> torch.Tensor:
+    def _answer_logits(self, inputs: Mapping[str, Any], places: torch.Tensor) -> torch.Tensor:
         """(b, m, vocabulary) at the places that predict the answer, and no others."""
-        ids, mask, places = asked.input_ids, asked.attention_mask, asked.places
-        given = {"attention_mask": mask, "use_cache": False}
-        given = {k: v for k, v in given.items() if k in self._arguments}
-        n_replaced = 0
+        shape = inputs["input_ids"].shape
         is_gathered = False
-
-        def replace(_module: Any, _args: Any, output: torch.Tensor) -> torch.Tensor:
-            nonlocal n_replaced
-            if output.shape != embeddings.shape:
-                raise self.refusal(
-                    f"embeddings of shape {tuple(output.shape)}, not {tuple(embeddings.shape)}",
-                    "one embedding for each token",
-                )
-            n_replaced += 1
-            # A copy: some models scale what they are given in place.
-            return embeddings.to(output.dtype, copy=True)
 
         def keep(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             nonlocal is_gathered
             states = args[0] if args else None
-            if not isinstance(states, torch.Tensor) or states.shape[:2] != ids.shape:
+            if not isinstance(states, torch.Tensor) or states.shape[:2] != shape:
                 return None
             is_gathered = True
             return (_at(states, places), *args[1:])
 
-        with ExitStack() as hooks:
-            hooks.callback(self.embedding.register_forward_hook(replace).remove)
-            hooks.callback(self.head.register_forward_pre_hook(keep).remove)
-            logits: torch.Tensor = self.model(input_ids=ids, **given).logits
-        if n_replaced != 1:
+        handle = self.head.register_forward_pre_hook(keep)
+        try:
+            logits: torch.Tensor = self.model(**inputs).logits
+        finally:
+            handle.remove()
+        if is_gathered:
+            return logits
+        if logits.shape[:2] != shape:
             raise self.refusal(
-                f"input embeddings that were read {n_replaced} times in a forward pass",
-                "a model that reads them once, from its embedding module",
+                f"logits of shape {tuple(logits.shape)} for tokens of shape {tuple(shape)}",
+                "logits for each token",
             )
-        return logits if is_gathered else _at(logits, places)
+        return _at(logits, places)
 
 
 def _at(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -111,7 +111,9 @@ def _with_strength(flips: Sequence[Flip], scorer: Scorer) -> Iterator[Flip]:
         ]
         changes = np.array([q.logged(flip.arm.id) - q.logged(q.control) for flip, q in asked])
         unknown = np.flatnonzero(np.isnan(changes))
-        pairs = [(asked[i][1], arm) for i in unknown for arm in (asked[i][0].arm.id, asked[i][1].control)]
+        pairs = [
+            (asked[i][1], arm) for i in unknown for arm in (asked[i][0].arm.id, asked[i][1].control)
+        ]
         if pairs:
             values = scorer(pairs).reshape(-1, 2)
             changes[unknown] = values[:, 0] - values[:, 1]

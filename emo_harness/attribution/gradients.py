@@ -81,8 +81,9 @@ def attribute_tokens(
         integrated-gradients   see `integrated`
         attention-rollout      see `rollout`
 
-    Gradient x input is the change that a linear model would lose with the embedding; the norm was
-    the first form of saliency for words (Li et al. 2016). Results come in the order of the
+    Gradient x input is what a linear model would lose with the embedding. A model that norms its
+    embeddings before all else, as BLOOM does, knows nothing of their length, and all s_i are
+    near 0. The norm was the first form of saliency for words (Li et al. 2016). Results come in the order of the
     targets, and do not depend on what was computed together but for rounding. Memory does not grow
     with the number of targets.
 

@@ -7,6 +7,7 @@ that an engine which shares prefixes computes each up to the word alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -127,13 +128,20 @@ def scorer(loaded: LoadedModel, **kwargs: Any) -> SharedPrefixLM:
     """
     from emo_harness.lm_models.shared_prefix import SharedPrefixLM
 
-    return SharedPrefixLM(
-        pretrained=loaded.model,
-        tokenizer=loaded.tokenizer,
-        backend="causal",
-        device=str(loaded.layout.base.device),
-        **kwargs,
-    )
+    # lm-eval warns of every model that was loaded before.
+    host = logging.getLogger("lm_eval.models.huggingface")
+    level = host.level
+    host.setLevel(logging.ERROR)
+    try:
+        return SharedPrefixLM(
+            pretrained=loaded.model,
+            tokenizer=loaded.tokenizer,
+            backend="causal",
+            device=str(loaded.layout.base.device),
+            **kwargs,
+        )
+    finally:
+        host.setLevel(level)
 
 
 def _askable(pair: Pair) -> Pair:

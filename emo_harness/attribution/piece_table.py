@@ -54,7 +54,12 @@ class PieceTable:
 
         self._schema = pyarrow.schema(
             [
-                (name, pyarrow.dictionary(pyarrow.int32(), pyarrow.string()) if kind == "string" else getattr(pyarrow, "bool_" if kind == "bool" else kind)())
+                (
+                    name,
+                    pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+                    if kind == "string"
+                    else getattr(pyarrow, "bool_" if kind == "bool" else kind)(),
+                )
                 for name, kind in _TYPES.items()
             ]
         )

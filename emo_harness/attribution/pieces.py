@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def cut(text: str, special: Sequence[str] = (), stimulus: Span | None = None) ->
     first, after = stimulus or (0, 0)
     bounds = sorted({0, first, after, len(text)})
     pieces = []
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         role: Role = "stimulus" if first <= start < after else "prompt"
         for at, part, is_special in _parted(text[start:end], special):
             kind: Role = "special" if is_special else "space" if part.isspace() else role
@@ -219,7 +220,7 @@ def _by_beginnings(
     A token belongs to the first piece up to whose end the text, encoded by itself, begins with the
     tokens up to this one: a token that is another one there joins what follows.
     """
-    tokens = np.array(ids, np.int64)
+    tokens = np.array(ids, np.int32)
     n_before = 0
     while n_before < len(ids) and ids[n_before] in special_ids and not _starts(parts, "special"):
         n_before += 1
@@ -233,7 +234,7 @@ def _by_beginnings(
     n_placed = 0
     for place, part in enumerate(parts):
         begun = np.array(
-            tokenizer.encode(text[: part.after], add_special_tokens=has_added), np.int64
+            tokenizer.encode(text[: part.after], add_special_tokens=has_added), np.int32
         )
         begun = begun[: len(begun) - n_behind] if n_behind else begun
         n_alike = shared_length(begun, tokens)

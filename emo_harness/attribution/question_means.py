@@ -61,7 +61,7 @@ class QuestionMeans(Generic[Key]):
         self._means: dict[Key, Mean] = {}
 
     def add_question(self, values: Iterable[tuple[Key, float]]) -> None:
-        """What one question's prompts say; several values of a key are averaged, NaN is left out."""
+        """What one question's prompts say; values of one key are averaged, NaN is left out."""
         found: defaultdict[Key, list[float]] = defaultdict(list)
         for key, value in values:
             if not math.isnan(value):

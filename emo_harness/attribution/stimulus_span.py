@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from os.path import commonprefix
 from typing import cast
 
 from emo_harness.placement import SEPARATORS, Placement
@@ -58,9 +57,15 @@ def _is_added(prompt: str, control: str, first: int, after: int, separator: str)
 
 def _most_within(prompt: str, control: str, starts: list[int], n_chars: int) -> list[int]:
     """The occurrences that lie most within what the prompt has and control has not."""
-    first = len(commonprefix([prompt, control]))
+    first = _n_alike(prompt, control)
     room = min(len(prompt), len(control)) - first
-    n_alike = len(commonprefix([prompt[::-1], control[::-1]]))
+    n_alike = _n_alike(prompt[::-1], control[::-1])
     after = len(prompt) - min(n_alike, room)
     inside = [min(start + n_chars, after) - max(start, first) for start in starts]
     return [start for start, n in zip(starts, inside, strict=True) if n == max(inside)]
+
+
+def _n_alike(one: str, other: str) -> int:
+    """How many characters two texts share from their beginning on."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,13 +88,13 @@ class WordScorer:
         arms = [arm for arm in arms if arm.id in answer.prompts]
         pairs: list[tuple[RunArm, Pair]] = []
         for arm in arms:
-            target = question.target(arm.id)
-            if target is None:
+            continuation = question.target(arm.id)
+            if continuation is None:
                 self.skipped.without_target += 1
             elif question.was_cut(arm.id):
                 self.skipped.too_long += 1
             else:
-                pairs.append((arm, (answer.prompts[arm.id], target)))
+                pairs.append((arm, (answer.prompts[arm.id], continuation)))
         targets = encode_targets(self.loaded.tokenizer, [pair for _, pair in pairs])
         found = []
         for (arm, (prompt, continuation)), target in zip(pairs, targets, strict=True):
@@ -116,15 +116,22 @@ class WordScorer:
         return found
 
     def attributed(
-        self, prompts: Sequence[Asked], advance: Callable[[int], object] | None = None
+        self, prompts: Sequence[Asked], integrated: Collection[int] | None = None
     ) -> list[AttributedPrompt]:
-        """Every method's scores of each prompt, in the order given."""
+        """Every method's scores of each prompt, in the order given.
+
+        Args:
+            integrated: numbers of the prompts for which gradients are integrated, which takes many
+                times as long as all else; all by default.
+        """
         left_out = (
             leave_one_out(self._lm, [one.asked for one in prompts])
             if REFERENCE in self.methods and prompts
             else [None] * len(prompts)
         )
-        by_token = self._by_token(prompts)
+        by_token = self._by_token(
+            prompts, range(len(prompts)) if integrated is None else integrated
+        )
         found = []
         for one, left, tokens in zip(prompts, left_out, by_token, strict=True):
             scores: dict[Method, Floats] = {}
@@ -146,8 +153,6 @@ class WordScorer:
                     tokens.converged if tokens else None,
                 )
             )
-        if advance is not None:
-            advance(len(prompts))
         return found
 
     def log_probabilities(self, asked: Sequence[tuple[AskedQuestion, str]]) -> Floats:
@@ -180,16 +185,19 @@ class WordScorer:
     def _lm(self) -> Any:
         return scorer(self.loaded)
 
-    def _by_token(self, prompts: Sequence[Asked]) -> list[Any]:
+    def _by_token(self, prompts: Sequence[Asked], integrated: Collection[int]) -> list[Any]:
         """Of each prompt a `TokenAttribution`; None where no method goes by tokens."""
         wanted = [method for method in self.methods if method != REFERENCE]
         if not wanted or not prompts:
             return [None] * len(prompts)
         # A stimulus that is not there has no placebo in its place.
-        has_baseline = [self.baseline == "mean" or one.has_stimulus for one in prompts]
+        is_integrated = [
+            number in integrated and (self.baseline == "mean" or one.has_stimulus)
+            for number, one in enumerate(prompts)
+        ]
         found: list[Any] = [None] * len(prompts)
         for complete in (True, False):
-            places = [i for i, own in enumerate(has_baseline) if own == complete]
+            places = [i for i, own in enumerate(is_integrated) if own == complete]
             own = wanted if complete else [m for m in wanted if m != INTEGRATED]
             if not places or not own:
                 continue

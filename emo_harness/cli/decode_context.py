@@ -9,7 +9,7 @@ from emo_harness.errors import UserError, nearest, quoted
 
 
 def instructions(names: Sequence[str]) -> list[str]:
-    """What the prompts of tasks begin with, each once.
+    """What the prompts of tasks begin with, task by task.
 
     Args:
         names: of benchmarks ("bbh"), groups ("emo_bbh_mini_attack", "emo_bbh_mc") and tasks.
@@ -20,7 +20,7 @@ def instructions(names: Sequence[str]) -> list[str]:
     from emo_harness.lm_tasks.base_config import base_config
 
     known = list(_tasks())
-    found: dict[str, None] = {}
+    found: dict[tuple[str, str | None], str] = {}
     for name in names:
         declared = [one for also, one in known if name in also]
         if not declared:
@@ -33,8 +33,9 @@ def instructions(names: Sequence[str]) -> list[str]:
                 fix="`emo tasks list` shows them",
             )
         for one in declared:
-            found[str(base_config(one).get("description") or "")] = None
-    return list(found)
+            task = (one.benchmark, one.subtask)
+            found.setdefault(task, str(base_config(one).get("description") or ""))
+    return list(found.values())
 
 
 def _tasks() -> Iterator[tuple[set[str], Any]]:

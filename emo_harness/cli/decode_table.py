@@ -25,8 +25,8 @@ _POOLED = {
 _NOTES = (
     "·  these tokens are written as one word     "
     "*  the tokenizer does not give this token back from the text",
-    "(in brackets)  better, but cannot stand in a text: special tokens, control characters, halves "
-    "of characters",
+    "(in brackets)  better, but cannot stand in a text: special tokens, control characters, white "
+    "space, halves of characters",
 )
 
 
@@ -97,7 +97,8 @@ def _words(
     key = (prompt.source, prompt.kind, prompt.vector, prompt.layer, prompt.draw)
     shown = ""
     for position in range(len(prompt.ranked)):
-        own = tokens[(*key, position)]  # noqa: RUF005
+        at = (*key, position)
+        own = tokens[at]
         last = max((i for i, token in enumerate(own) if token["in_text"]), default=len(own) - 1)
         n_skipped = 0
         for token in own[: last + 1]:
@@ -116,8 +117,8 @@ def _words(
 
 
 def _signs(token: str) -> str:
-    """A token that cannot be seen, as the sign that programs write for it."""
-    return repr(token)[1:-1] if token.strip() else repr(token)
+    """A token that cannot be seen, as signs."""
+    return repr(token)[1:-1] if token.strip(" ") else token.replace(" ", "␣")
 
 
 def _share(overlap: float | None) -> str:

@@ -26,6 +26,10 @@ class Averaged:
     values: Floats
     counts: tuple[int, ...]
 
+    def first(self, n: int | None) -> Averaged:
+        """The first n positions."""
+        return Averaged(self.values[:n], self.counts[:n])
+
 
 def averaged(stimuli: Sequence[Floats]) -> Averaged:
     """The mean over stimuli, each counting once.

@@ -120,12 +120,23 @@ def decode_files(
         ),
     )
     table = token_table(result["entries"])
-    told = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
     return {
         META: text_writer(meta),
         TABLE: lambda path: table.to_parquet(path, index=False),
-        RESULT: text_writer(told + "\n"),
+        RESULT: text_writer(result_text(result)),
     }
+
+
+def result_text(result: Mapping[str, Any]) -> str:
+    """The JSON of a decoding, one line per fact and per entry."""
+    facts = {name: value for name, value in result.items() if name != "entries"}
+    lines = [f" {_json(name)}: {_json(value)}" for name, value in facts.items()]
+    entries_of = ",\n".join(f"  {_json(entry)}" for entry in result["entries"])
+    return "{\n" + ",\n".join([*lines, f' "entries": [\n{entries_of}\n ]']) + "\n}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def write_decoding(folder: Path, files: Mapping[str, Writer]) -> list[Path]:

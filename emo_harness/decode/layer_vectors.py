@@ -99,6 +99,10 @@ class LayerVectors:
         self._sources = {
             source: self._source(pooled, source, frozenset(placebos)) for source in sources
         }
+        if self._neutral is not None:
+            # No longer a text than those that it stands beside.
+            metas = [of for one in self._sources.values() for of in one.metas.values()]
+            self._neutral = self._neutral.first(max(len(of.counts) for of in metas))
 
     def at(self, place: int) -> Iterator[LayerVector]:
         """What is decoded at `layers[place]`, the placebos' mean first.

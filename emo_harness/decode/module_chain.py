@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-# Of a half-precision matrix, what is turned into float32 at a time.
+# Of a matrix, what is multiplied at a time; of half precision, what is turned into float32.
 PART_BYTES = 16 * 1024**2
 # Up to this many, any other module of half precision is copied into float32.
 COPIED_BYTES = 256 * 1024**2
@@ -96,7 +96,7 @@ def applied(modules: Sequence[torch.nn.Module], states: torch.Tensor) -> torch.T
 def product(
     states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """states weight' + bias in float32, the weights taken in parts if they are of half precision.
+    """states weight' + bias in float32, whatever the weights are, which are converted in parts.
 
     Args:
         states: (n, width) float32 on the weights' device.
@@ -106,13 +106,14 @@ def product(
     Returns:
         (n, n_out) float32.
     """
-    if weight.dtype not in HALF:
+    if weight.dtype == torch.float32 and weight.device.type != "cpu":
         return torch.nn.functional.linear(states, weight, bias)
     found = torch.empty((len(states), len(weight)), dtype=torch.float32, device=weight.device)
     step = max(1, PART_BYTES // (4 * weight.shape[1]))
     for first in range(0, len(weight), step):
         part = weight[first : first + step].float()
-        torch.matmul(states, part.T, out=found[:, first : first + step])
+        # This way round, few states are multiplied as fast as the matrix can be read.
+        found[:, first : first + step] = (part @ states.T).T
     return found if bias is None else found.add_(bias.float())
 
 

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from emo_harness.model_identity import HUB_ARGUMENTS, local_identities
+from emo_harness.model_identity import loaded_identities
 from emo_harness.resources import embedded_model
 
-_KEPT = (*HUB_ARGUMENTS, "tokenizer_path", "revision", "tokenizer_revision", "cache_dir")
+_KEPT = (
+    *("pretrained", "tokenizer", "tokenizer_path", "peft", "lora_local_path"),
+    *("revision", "tokenizer_revision", "cache_dir"),
+)
 
 
 def model_record(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Identities of weights, adapter and tokenizer; see `model_identity.local_identities`.
+    """Identities of weights, adapter and tokenizer; see `model_identity.loaded_identities`.
 
     Args:
         metadata: lm-eval's, in which the model's arguments stand beside other things.
@@ -29,6 +32,7 @@ def model_record(metadata: Mapping[str, Any]) -> dict[str, str]:
 @lru_cache(maxsize=4)
 def _identities(named: str) -> Mapping[str, str]:
     args = json.loads(named)
-    if "pretrained" in args:
-        args["pretrained"] = embedded_model(args["pretrained"])
-    return local_identities(args)
+    for name in ("pretrained", "tokenizer"):
+        if name in args:
+            args[name] = embedded_model(args[name])
+    return loaded_identities(args)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # lm-eval's models that count the parameters of the class that we load too.
 _COUNTED_ALIKE = ("hf", "hf-auto", "huggingface", "emo-hf", "emo-demo")
+_PARTS = {"pretrained": "weights", "tokenizer": "tokenizer", "peft": "adapter"}
 _QUANTISED = ("load_in_4bit", "load_in_8bit", "autogptq", "gptqmodel", "quantization")
 
 
@@ -44,13 +45,16 @@ def differences(
     seen = agreement(loaded, own.scores)
     if seen.differs:
         return [*found, seen.differs + _why(own)]
-    if found or seen.is_proof:
-        return [*found, *([seen.told] if own.is_served else [])]
-    if is_named:
-        return [f"nothing shows that it is {own.told}: {seen.told}"]
-    changed = [asked for asked in own.asked if _has_other_files(here, asked)]
+    if own.is_served:
+        return [*found, seen.told]
+    if found or seen.is_proof_of_weights:
+        return found
+    changed = [what for asked in own.asked for what in _changed(here, asked)]
     if changed:
-        return [f"the files of {own.name} are not those that the run read, and {seen.told}"]
+        parts = " and ".join(dict.fromkeys(changed))
+        return [f"the files of the {parts} are not those that the run read; {seen.told}"]
+    if is_named and not seen.is_proof:
+        return [f"nothing shows that it is the model of the run; {seen.told}"]
     return []
 
 
@@ -88,5 +92,7 @@ def _has_equal_files(here: Mapping[str, str], asked: AskedModel) -> bool:
     return bool(here) and asked.identities == here
 
 
-def _has_other_files(here: Mapping[str, str], asked: AskedModel) -> bool:
-    return any(here.get(name, known) != known for name, known in asked.identities.items())
+def _changed(here: Mapping[str, str], asked: AskedModel) -> Iterator[str]:
+    for name, known in asked.identities.items():
+        if here.get(name, known) != known:
+            yield _PARTS.get(name, name)

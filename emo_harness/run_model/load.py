@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emo_harness.errors import UserError
-from emo_harness.model_identity import identities, local_identities
+from emo_harness.model_identity import loaded_identities
 from emo_harness.resources import embedded_model
 from emo_harness.run_model.differences import differences
 from emo_harness.run_model.own_model import OwnModel, own_model, refuse_unreadable
@@ -92,7 +92,7 @@ def load_run_model(
         adapter=named["peft"],
         add_bos_token=own.head.adds_bos,
     )
-    here = local_identities({**named, "pretrained": embedded_model(place)})
+    here = loaded_identities({**named, "pretrained": embedded_model(place)})
     found = differences(loaded, own, here, is_named=is_named)
     if found and not force:
         raise UserError(
@@ -115,8 +115,8 @@ def _is_one_place(name: str, own: str) -> bool:
 def _has_recorded_weights(own: OwnModel, place: str, revision: str | None) -> bool:
     """Whether a place holds, file by file, what the run's weights were."""
     recorded = own.head.identities.get("pretrained")
-    named = {"pretrained": embedded_model(place)} | ({"revision": revision} if revision else {})
-    return recorded is not None and identities(named)["pretrained"] == recorded
+    here = loaded_identities({"pretrained": embedded_model(place), "revision": revision})
+    return recorded is not None and here.get("pretrained") == recorded
 
 
 def _tokenizer(own: OwnModel, place: str) -> str | None:

@@ -15,8 +15,6 @@ WEIGHTS_ARGUMENT = "pretrained"
 _SERVER_ARGUMENTS = ("base_url", "api_key")
 _ADAPTER_ARGUMENTS = ("peft", "lora_local_path")
 _TOKENIZER_ARGUMENTS = ("tokenizer", "tokenizer_path")
-# lm-eval's models have several names for one argument.
-_SAME_ARGUMENT = {"tokenizer_path": "tokenizer", "lora_local_path": "peft"}
 # lm-eval's models that add no special tokens unless `add_bos_token` says so.
 _NO_SPECIAL_TOKENS = ("sglang", "local-completions", "openai-completions")
 _STEERED_BACKEND = "steered"
@@ -35,8 +33,8 @@ class AskedModel:
         dtype: it was computed in.
         special_tokens: text and id of "bos" and "eos".
         max_length: context window in tokens.
-        identities: what stood behind model arguments when the run was made, by argument; see
-            `model_identity.identities`.
+        identities: what "pretrained", "tokenizer" and "peft" were when the run was made; see
+            `model_identity.loaded_identities`.
     """
 
     backend: str = ""
@@ -90,11 +88,9 @@ def asked_model(results: Mapping[str, Any], records: Mapping[str, Record]) -> As
     args = arguments_of(config)
     n_parameters = config.get("model_num_parameters")
     max_length = results.get("max_length")
-    identities = {
-        _SAME_ARGUMENT.get(name, name): known
-        for record in records.values()
-        for name, known in record.model.items()
-    }
+    identities: dict[str, str] = {}
+    for record in records.values():
+        identities |= record.model
     return AskedModel(
         backend=_text(config.get("model")),
         name=_text(results.get("model_name")),

@@ -96,8 +96,7 @@ class Record(Logged):
         upstream: file of the wrapped task below lm-eval's tasks, None where there is none.
         n_dropped: questions without an answer among their options.
         emo_harness: version that made the run.
-        model: what stood behind the model's arguments, by argument; see
-            `model_identity.recorded_identities`.
+        model: what stood behind the model's arguments; see `model_identity.loaded_identities`.
     """
 
     benchmark: Text

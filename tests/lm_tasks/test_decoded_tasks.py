@@ -139,13 +139,16 @@ def test_the_gain_against_placebo_is_against_the_neutral_sentences_alone(both: s
     assert one["acc_decoded-attack_gain"] == 0.0
 
 
+@pytest.mark.parametrize("mode", ["zeroshot", "cot"])
 @pytest.mark.parametrize("subtask", ["navigate", "boolean_expressions", "word_sorting"])
 def test_control_beside_decoded_arms_is_upstreams_byte_for_byte(
-    subtask: str, both: str, monkeypatch: pytest.MonkeyPatch
+    subtask: str, mode: str, both: str, published_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = bbh_mini.questions(subtask).rows
-    upstream = upstream_task(subtask, "zeroshot", rows, monkeypatch)
-    ours = build_task(f"emo_bbh_mini_decoded_{subtask}", stimuli=both)
+    upstream = upstream_task(subtask, mode, rows, monkeypatch)
+    group = {"zeroshot": "emo_bbh_mini_decoded", "cot": "emo_bbh_cot_decoded"}[mode]
+    folder = {"zeroshot": {}, "cot": {"data_dir": str(published_folder)}}[mode]
+    ours = build_task(f"{group}_{subtask}", stimuli=both, **folder)
     ours.set_fewshot_seed(1234)
     texts = [a.stimulus.text for a in ours.arms if a.stimulus]
     for rendering in renderings():

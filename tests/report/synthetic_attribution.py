@@ -25,7 +25,6 @@ STIMULI = {
     "neutral-01": "The text above is in English.",
 }
 ARMS = tuple(arm for arm in STIMULI if not arm.startswith("neutral"))
-ADDED = {"text": "", "role": "special", "scores": dict.fromkeys(METHODS, 0.3)}
 QUESTION = "Q: The day before yesterday was 23 July 1943. What is the date one week from today?\n"
 
 
@@ -77,6 +76,11 @@ def bounds(value: float, half: float) -> list[float]:
     return [value, value - half, value + half]
 
 
+def added(methods: Sequence[str] = METHODS) -> dict[str, Any]:
+    """A special token that the tokenizer adds before the prompt."""
+    return {"text": "", "role": "special", "scores": dict.fromkeys(methods, 0.3)}
+
+
 def pieces(text: str, role: str, rng: np.random.Generator, methods: Sequence[str]) -> list[Any]:
     """The text cut into words and space, each word with a score of each method."""
     spread = 0.4 if role == "stimulus" else 0.12
@@ -104,7 +108,8 @@ def side(
         "answer": "The date is 08/01/1943.",
         "agreement": {m: float(rng.uniform(-0.2, 0.9)) for m in methods if m != "leave-one-out"},
         "converged": True,
-        "pieces": [ADDED] + [p for text, role in parts for p in pieces(text, role, rng, methods)],
+        "pieces": [added(methods)]
+        + [p for text, role in parts for p in pieces(text, role, rng, methods)],
     }
     return made | changes
 

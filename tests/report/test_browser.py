@@ -5,27 +5,16 @@ Debian's `chromium` driven by Playwright; skipped where either is absent.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emo_harness.report.page import write_page
+from tests.report.browser import A4_INNER, NARROW, WIDE, Open
 from tests.report.synthetic import contents
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-WIDE, NARROW = 1400, 420
-# 210 mm less margins of 1 cm.
-A4_INNER = 718
-Open = Callable[..., Any]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -36,45 +25,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     write_page(made, folder)
     return (folder / "report.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(chromium: Any, address: str) -> Iterator[Open]:
-    """Opens the page; what the browser complains of, or asks the network for, fails the test."""
-    complaints: list[str] = []
-    contexts = []
-
-    def open_page(width: int = WIDE, **settings: Any) -> Any:
-        context = chromium.new_context(
-            viewport={"width": width, "height": 900}, offline=True, **settings
-        )
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                request.url.startswith(("file:", "data:"))
-                or complaints.append(f"asked for {request.url}")
-            ),
-        )
-        page.goto(address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def column(page: Any, table: str, name: str) -> list[str]:

@@ -111,7 +111,7 @@ def _item(
         name,
         f"{flip.subtask} #{flip.doc_id}",
         TONES.get(flip.kind, ""),
-        " · ".join((DONE.get(flip.kind, flip.kind), flip.family, flip.benchmark)),
+        _about(flip),
         [
             ("stimulus", shortened(f"{flip.arm}: {flip.stimulus_text}", STIMULUS_CHARS)),
             ("target", shortened(flip.target, TARGET_CHARS)),
@@ -123,6 +123,13 @@ def _item(
         Table(f"{name}-strongest", "Words that contribute most", columns, _strongest(rows)),
         _numbers(flip, list(scales)),
     )
+
+
+def _about(flip: ShownFlip) -> str:
+    done = f"{DONE[flip.kind]} by {flip.arm}" if flip.kind in DONE else flip.arm
+    change = known(flip.arm_side.log_probability) - known(flip.control.log_probability)
+    benchmark = "" if flip.benchmark == flip.subtask else flip.benchmark
+    return " · ".join(part for part in (done, flip.family, benchmark, _nats(change)) if part)
 
 
 def _side(heading: str, side: AttributedSide) -> ShadedSide:

@@ -25,7 +25,10 @@ SANITY_COLUMNS = (
     Column("method"),
     Column("prompts", numeric=True),
     Column(
-        "agreement", "rank correlation with leave-one-word-out over a prompt's words", numeric=True
+        "agreement",
+        "rank correlation with leave-one-word-out over a prompt's words, of methods without sign "
+        "with its size",
+        numeric=True,
     ),
     Column("read as"),
     Column("prompts, random weights", numeric=True),

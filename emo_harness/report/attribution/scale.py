@@ -12,6 +12,7 @@ N_CLASSES = 4
 # At most one word in 50 leaves the scale, so that one word does not pale all others.
 WITHIN = 0.98
 STEP_OF_NOTHING = 0.01
+LEAST_DECIMALS = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ShadeScale:
 
     def told(self, value: float) -> str:
         """A contribution in as many decimals as the scale can show."""
-        decimals = max(math.ceil(-math.log10(self.step)) + 1, 0)
+        decimals = max(math.ceil(-math.log10(self.step)) + 1, LEAST_DECIMALS)
         text = pp(value, decimals) if self.signed else percent(value, decimals)
         return text.replace("-", MINUS)
 

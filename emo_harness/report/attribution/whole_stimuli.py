@@ -15,7 +15,7 @@ from emo_harness.report.numerals import count, count_cell, text_cell
 from emo_harness.report.verdict_words import bounds_tone
 
 MOST_ROWS = 40
-MEAN = "mean over its stimuli"
+MEAN = "mean of these"
 COLUMNS = (
     Column("family", filtered=True),
     Column("stimulus"),

@@ -12,7 +12,6 @@ from emo_harness.report.decoded.depth_blocks import curve_figure, gains_shown, m
 from emo_harness.report.decoded.depth_words import flat_sentence, verdict_of
 from emo_harness.report.decoded.strip_blocks import Token, Words, strip_figure, strip_name
 from emo_harness.report.figures.heat_map import step_for
-from emo_harness.report.plain_text import slug
 from emo_harness.runs import RunArm
 
 MOST_OPEN, MOST_DRAWN = 4, 24
@@ -40,10 +39,11 @@ def depth_panels(depths: Sequence[DecodedDepth]) -> list[Block]:
     seen: set[tuple[str, ...]] = set()
     number = 0
     for panel in _panels(depths):
-        heading = _heading(panel)
-        anchor = f"decoded-{slug(heading)}-{number}"
-        blocks.append(Verdicts(anchor, heading, [verdict_of(depth) for depth in panel]))
-        texts = tuple(arm.text for depth in panel for arm in depth.texts)
+        anchor = f"decoded-panel-{number}"
+        told = [verdict_of(depth) for depth in panel]
+        blocks.append(Verdicts(anchor, _heading(panel), told))
+        words = [arm.text for depth in panel for arm in depth.texts]
+        texts = (panel[0].series.decoded_in, *words)
         if texts not in seen:
             seen.add(texts)
             blocks += _strips(panel, f"{anchor}-words")

@@ -51,7 +51,7 @@ def image_heat_map(
 
     Args:
         image: as the model saw it: a PIL image, or an array (height, width) or (height, width, 3 or
-            4), uint8, or floating within 0 and 1.
+            4), whole numbers up to 255, or floating within 0 and 1.
         contributions: (n_rows, n_columns) of patches that cover the image evenly, NaN is unknown.
         step: width of a colour class; the middle one is half a step to either side of zero.
         unit: of contributions, in the key.
@@ -95,18 +95,19 @@ def as_picture(image: Image | ArrayLike) -> Image:
     Raises:
         ValueError: an array that is no image.
     """
-    from PIL import Image as images
+    import PIL.Image
 
-    if not isinstance(image, images.Image):
+    if not isinstance(image, PIL.Image.Image):
         pixels = np.asarray(image)
         if not pixels.size or pixels.ndim not in (2, 3):
             raise ValueError(f"an array of shape {pixels.shape} is no image")
-        if pixels.dtype != np.uint8:
-            pixels = np.round(255 * np.clip(np.nan_to_num(pixels), 0, 1)).astype(np.uint8)
-        image = images.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels)
+        if pixels.dtype.kind == "f":
+            pixels = np.round(255 * np.clip(np.nan_to_num(pixels), 0, 1))
+        pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+        image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels)
     whole = image.convert("RGBA")
-    paper = images.new("RGBA", whole.size, ink("paper"))
-    return images.alpha_composite(paper, whole).convert("RGB")
+    paper = PIL.Image.new("RGBA", whole.size, ink("paper"))
+    return PIL.Image.alpha_composite(paper, whole).convert("RGB")
 
 
 def within_budget(picture: Image) -> bytes:
