@@ -14,6 +14,8 @@ _NAME = (
     r"[\w.-]*?(?:api[_-]?key|token|pass(?:word|wd)?|secret|secret[_-]?key|access[_-]?key|"
     r"credentials?|authorization)"
 )
+# Model arguments of lm-eval that name a token of a vocabulary.
+_ABOUT_TOKENS = ("add_bos_token", "bos_token", "eos_token", "pad_token", "think_end_token")
 _FLAG = re.compile(rf"--?{_NAME}", re.IGNORECASE)
 _IN_TEXT = (
     # key=value, up to the comma or space before the next
@@ -55,7 +57,7 @@ def command_line(arguments: Sequence[str] | None = None) -> str:
 
 def is_secret(name: str) -> bool:
     """Whether what stands under this name must not be shown: `api_key`, `token`, `password`."""
-    return _FLAG.fullmatch(f"--{name}") is not None
+    return name not in _ABOUT_TOKENS and _FLAG.fullmatch(f"--{name}") is not None
 
 
 def without_secrets(text: str) -> str:

@@ -54,7 +54,7 @@ def loaded_identities(model_args: Mapping[str, Any]) -> dict[str, str]:
     asked. What cannot be told is left out.
 
     Returns:
-        By "pretrained", "tokenizer" and "peft".
+        By "pretrained", "tokenizer" and "peft": "files <sha256>" or "commit <id>".
     """
     args = dict(model_args)
     for name, other in (("tokenizer", "tokenizer_path"), ("peft", "lora_local_path")):
@@ -68,7 +68,7 @@ def loaded_identities(model_args: Mapping[str, Any]) -> dict[str, str]:
             continue
         path = _existing(value)
         if path is not None:
-            found[name] = f"content {_parts_id(path, belongs)}"
+            found[name] = f"files {_parts_id(path, belongs)}"
             continue
         of_model = name == "tokenizer" and value == args.get("pretrained")
         revision = _revision("pretrained" if of_model else name, args)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakSet
+
 import torch
 
 from emo_harness.attribution.answer_model import AnswerModel
@@ -19,6 +21,8 @@ MOVES = (0.003, 0.01, 0.03, 0.1, 0.3)
 # The median, for a mixture of experts may send a token another way in the midst of a step.
 TOLERANCE = 0.1
 COARSE = {torch.float16: 0.3, torch.bfloat16: 0.3}
+# Models that passed: attribution asks anew for every question.
+_passed: WeakSet[torch.nn.Module] = WeakSet()
 
 
 def check_gradient(asked: AnswerModel) -> None:
@@ -27,11 +31,13 @@ def check_gradient(asked: AnswerModel) -> None:
     A model that rounds on its way, as one with quantised activations may, has gradients that lack
     everything behind the rounding, and torch says nothing of it. So the slope g . u along random
     directions u is compared with (f(x + h u) - f(x - h u)) / 2h, with h from small to large. It is
-    enough that they agree for one h on one of some random prompts.
+    enough that they agree for one h on one of some random prompts. A model is asked once.
 
     Raises:
         UserError: they never agree, or the model cannot be differentiated at all.
     """
+    if asked.model in _passed:
+        return
     generator = torch.Generator().manual_seed(0)
     rows = asked.embedding.weight.shape[0]
     least, most = float("inf"), COARSE.get(asked.embedding.weight.dtype, TOLERANCE)
@@ -41,6 +47,7 @@ def check_gradient(asked: AnswerModel) -> None:
             target = Target(ids[:-1], ids[-1:])
             least = min(least, _error(asked, target, generator, most))
             if least <= most:
+                _passed.add(asked.model)
                 return
     off = "zero or not finite" if least == float("inf") else f"off by {least:.0%}"
     raise asked.refusal(

@@ -15,6 +15,7 @@ from emo_harness.attribution.answer_model import AnswerModel
 from emo_harness.attribution.baseline import Baseline, mean_embedding, word_positions
 from emo_harness.attribution.gradient_check import check_gradient
 from emo_harness.attribution.integrated import integrated_gradients
+from emo_harness.attribution.methods import INTEGRATED, Method
 from emo_harness.attribution.rollout import attention_rollout
 from emo_harness.attribution.target import (
     Target,
@@ -25,10 +26,10 @@ from emo_harness.attribution.target import (
 )
 from emo_harness.errors import UserError, quoted
 
-INTEGRATED = "integrated-gradients"
-INPUT = "gradient-x-input"
-NORM = "gradient-norm"
-ROLLOUT = "attention-rollout"
+INPUT: Method = "gradient-x-input"
+NORM: Method = "gradient-norm"
+ROLLOUT: Method = "attention-rollout"
+# Those that score tokens, all in one model, and need no text.
 TOKEN_METHODS = (INTEGRATED, INPUT, NORM, ROLLOUT)
 # Tokens computed together, of prompts or of steps towards one.
 BATCH_TOKENS = 4096
@@ -83,9 +84,10 @@ def attribute_tokens(
 
     Gradient x input is what a linear model would lose with the embedding. A model that norms its
     embeddings before all else, as BLOOM does, knows nothing of their length, and all s_i are
-    near 0. The norm was the first form of saliency for words (Li et al. 2016). Results come in the order of the
-    targets, and do not depend on what was computed together but for rounding. Memory does not grow
-    with the number of targets.
+    near 0. The norm was the first form of saliency for words (Li et al. 2016).
+
+    Results come in the order of the targets, and do not depend on what was computed together but
+    for rounding. Memory does not grow with the number of targets.
 
     Args:
         loaded: a causal language model; it is left as it was, also between results.

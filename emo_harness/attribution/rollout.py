@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers.utils import logging as transformers_logging
 
 from emo_harness.attribution.answer_model import AnswerModel
 from emo_harness.attribution.target import Target, TargetBatch, batch_of, in_batches
@@ -93,18 +92,15 @@ def eager_attention(model: Any) -> Iterator[None]:
     for module in model.modules():
         config = getattr(module, "config", None)
         if hasattr(config, "_attn_implementation_internal"):
-            inside = (getattr(config, name, None) for name in getattr(config, "sub_configs", ()))
-            configs |= {id(one): one for one in (config, *inside) if one is not None}
+            configs[id(config)] = config
     before = [(one, one._attn_implementation_internal) for one in configs.values()]
-    verbosity = transformers_logging.get_verbosity()
     try:
-        # It warns of models that are eager anyway where their attention is asked for.
-        transformers_logging.set_verbosity_error()
-        model.set_attn_implementation("eager")
-        transformers_logging.set_verbosity(verbosity)
+        # Not by `set_attn_implementation`, which leaves some models (Falcon) without the mask that
+        # goes with attention they compute eagerly: their weights then see later tokens.
+        for config, _ in before:
+            config._attn_implementation_internal = "eager"
         yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
         for config, kind in before:
             config._attn_implementation_internal = kind
 
@@ -144,5 +140,8 @@ def _rolled(layers: Sequence[torch.Tensor], target: Target) -> Rolled:
     averaged = [
         layer[:, :n, :n].float().mean(0).cpu().numpy().astype(np.float64) for layer in layers
     ]
+    if any(np.triu(layer, 1).any() for layer in averaged):
+        later = "the attention that the model tells is not what it computes: it sees later tokens"
+        return Rolled(np.full(n_prompt, np.nan), later)
     shares = rolled_out(averaged, range(n_prompt - 1, n))
     return Rolled(shares.mean(0)[:n_prompt])

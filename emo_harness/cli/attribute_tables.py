@@ -119,10 +119,12 @@ def _remarks(result: Mapping[str, Any]) -> Iterator[str]:
     for name, n in result["skipped"].items():
         if n:
             yield f"left out: {n} prompts {_SKIPPED[name]}"
-    if not result["n_flips"]:
-        yield "no answer flipped between control and a stimulus: sampled prompts are shown instead"
+    n_flips = result["n_flips"]
+    n_shown = sum(one["kind"] != "chosen" for one in result["shown"])
+    if n_flips:
+        yield f"flips between control and a stimulus: {n_flips}, of which {n_shown} are shown"
     else:
-        yield f"{result['n_flips']} flips, the strongest {len(result['shown'])} are in the report"
+        yield "no answer flipped between control and a stimulus: sampled prompts are shown"
     if result["forced"]:
         yield f"not the model of the run: {result['forced']}"
 

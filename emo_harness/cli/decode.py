@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -15,9 +14,7 @@ from emo_harness.cli.layers import layers_of
 from emo_harness.errors import UserError
 
 if TYPE_CHECKING:
-    from emo_harness.activations.loading import LoadedModel
     from emo_harness.decode.asked import AskedStimuli
-    from emo_harness.decode.meta_prompt import DecodeSettings
 
 EXAMPLE = (
     "Examples: emo decode prompt attack --model emo-demo --out decoded/; "
@@ -152,11 +149,13 @@ def decode(
         require_own_folder(out)
     from tqdm import tqdm
 
+    from emo_harness.cli.decode_asked import ModelPlace, in_run, of_sets
     from emo_harness.decode.decode import decode_stimuli, spread_layers
-    from emo_harness.decode.decoders import decoders_of, translators_of
+    from emo_harness.decode.decoders import decoders_of, fitted_on, translator_remarks
     from emo_harness.decode.files import DecodeFacts, decode_files, decode_result, write_decoding
     from emo_harness.decode.meta_prompt import DecodeSettings
     from emo_harness.decode.pooling import read_stimuli
+    from emo_harness.decode.translators import load_translators, save_translators
     from emo_harness.decode.vocabulary import Vocabulary
     from emo_harness.run_model import posthoc_folder
 
@@ -171,19 +170,19 @@ def decode(
         unprintable=unprintable.value,
     )
     given_layers = layers_of(layers)
-    place = _Place(model, revision, dtype.value, device, trust_remote_code, force)
+    place = ModelPlace(model, revision, dtype.value, device, trust_remote_code, force)
     asked, read_in = (
-        _in_run(run, sets or [], placebos, questions, settings, place)
+        in_run(run, sets or [], placebos, questions, settings, place)
         if run
-        else _of_sets(sets or [], placebos, context, settings, place)
+        else of_sets(sets or [], placebos, context, settings, place)
     )
     loaded = read_in.loaded
-    known = loaded.layout.layers_of(site)
+    fitted = load_translators(translators, loaded) if translators else None
+    known = fitted.layers if fitted else loaded.layout.layers_of(site)
     chosen = sorted(set(given_layers or (known if layers else spread_layers(known))))
     loaded.layout.check({site: chosen})
-    fitted = translators_of(
-        loaded, site, chosen, file=translators, texts=fit_translators, seed=seed
-    )
+    if fit_translators:
+        fitted = fitted_on(loaded, fit_translators, site, chosen, seed)
     decoders = decoders_of(loaded, by, site, fitted)
     with tqdm(total=asked.n_prompts, desc="reading stimuli", unit="prompt", disable=None) as bar:
         pooled = read_stimuli(
@@ -212,12 +211,15 @@ def decode(
     result = decode_result(facts, asked, decoded.prompts, vocabulary)
     files = decode_files(facts, asked, decoded.prompts, result)
     if fitted is not None and fit_translators:
-        from emo_harness.decode.translators import save_translators
-
         files = {TRANSLATORS: partial(save_translators, translators=fitted), **files}
     folders = [one for one in (posthoc_folder(run) if run else None, out) if one]
     written = [path for folder in folders for path in write_decoding(folder, files)]
-    remarks = [*asked.remarks, *decoded.remarks, *_left_out(asked)]
+    remarks = [
+        *asked.remarks,
+        *translator_remarks(fitted, chosen),
+        *decoded.remarks,
+        *_left_out(asked),
+    ]
     if as_json:
         typer.echo(json.dumps({**result, "files": list(map(str, written)), "remarks": remarks}))
         return
@@ -225,76 +227,6 @@ def decode(
 
     print_decoding(decoded.prompts, result, remarks)
     typer.echo("\n".join(f"wrote {path}" for path in written))
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the model is, and how it is loaded."""
-
-    name: str | None
-    revision: str | None
-    dtype: Any
-    device: str | None
-    trust_remote_code: bool
-    force: bool
-
-
-@dataclass(frozen=True)
-class _ReadIn:
-    """The model; `name` to show, `forced` how it differs from the run's."""
-
-    loaded: LoadedModel
-    name: str
-    forced: str | None = None
-
-
-def _of_sets(
-    sets: list[str],
-    placebos: list[str],
-    context: list[str],
-    settings: DecodeSettings,
-    place: _Place,
-) -> tuple[AskedStimuli, _ReadIn]:
-    from emo_harness.activations.loading import load_language_model
-    from emo_harness.cli.decode_context import instructions
-    from emo_harness.decode.asked import asked_sets
-
-    name = str(place.name)
-    asked = asked_sets(sets, settings.vector, placebos, instructions(context))
-    loaded = load_language_model(
-        name,
-        revision=place.revision,
-        dtype=place.dtype,
-        device=place.device,
-        trust_remote_code=place.trust_remote_code,
-    )
-    return asked, _ReadIn(loaded, Path(name).resolve().name if Path(name).exists() else name)
-
-
-def _in_run(
-    run: Path,
-    sets: list[str],
-    placebos: list[str],
-    questions: int | None,
-    settings: DecodeSettings,
-    place: _Place,
-) -> tuple[AskedStimuli, _ReadIn]:
-    from emo_harness.decode.asked import asked_in_run
-    from emo_harness.run_model import load_run_model, unsteered
-    from emo_harness.runs import read_runs
-
-    scores = unsteered(read_runs([run], count_tokens=False).scores)
-    asked = asked_in_run(scores, settings.vector, sets, placebos, questions, settings.seed)
-    found = load_run_model(
-        scores,
-        name=place.name,
-        revision=place.revision,
-        dtype=place.dtype,
-        device=place.device,
-        trust_remote_code=place.trust_remote_code,
-        force=place.force,
-    )
-    return asked, _ReadIn(found.loaded, found.name, found.forced)
 
 
 def _left_out(asked: AskedStimuli) -> list[str]:

@@ -112,7 +112,7 @@ def _words(
             if n_skipped <= MOST_SKIPPED:
                 shown += f" ({_signs(token['token'])})"
         if n_skipped > MOST_SKIPPED:
-            shown += f" (and {n_skipped - MOST_SKIPPED} more)"
+            shown += f" ({n_skipped - MOST_SKIPPED} more left out)"
     return shown.strip()
 
 

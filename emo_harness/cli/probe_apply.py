@@ -81,7 +81,8 @@ def command(
     chosen = _chosen(load_axes(axes), axis, site, layers)
     scores = read_runs([run]).scores
     drawn = sampled_questions(scores, questions, seed)
-    groups = asked_groups([one.at(rows) for one, rows in zip(scores, drawn, strict=True)])
+    some = [one.at(rows) for one, rows in zip(scores, drawn, strict=True) if len(rows)]
+    groups = asked_groups(some)
     steered = {(one.task, one.settings.get("steer")) for one in scores if is_steered(one)}
     if steered:
         typer.echo(

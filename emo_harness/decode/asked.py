@@ -26,7 +26,7 @@ class AskedStimuli:
     Attributes:
         sources: emotional stimuli by family.
         placebos: neutral ones.
-        n_instructions: behind those of how many tasks they are read; 0 where they are read alone or in a run.
+        n_instructions: behind those of how many tasks they are read; 0 alone or in a run.
         run: whose prompts they are read in.
         remarks: what is to be told.
     """

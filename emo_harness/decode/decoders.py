@@ -70,28 +70,36 @@ def decoders_of(
     return Decoders(lens, lens)
 
 
-def translators_of(
-    loaded: LoadedModel,
-    site: str,
-    layers: Sequence[int],
-    *,
-    file: Path | None,
-    texts: Path | None,
-    seed: int,
-) -> Translators | None:
-    """Translators from a file, or fitted on the texts of another one; None where neither is given.
+def fitted_on(
+    loaded: LoadedModel, texts: Path, site: str, layers: Sequence[int], seed: int
+) -> Translators:
+    """Translators of these layers, fitted on the texts of a file.
+
+    Args:
+        texts: see `activations.texts.read_texts`.
+        seed: chooses the texts that they are judged by.
 
     Raises:
-        UserError: files that cannot be read, translators of another model, texts too few to fit.
+        UserError: texts that cannot be read or are too few, a site that cannot be translated.
     """
-    if file is not None:
-        from emo_harness.decode.translators import load_translators
+    from emo_harness.activations.texts import read_texts
+    from emo_harness.decode.translator_fit import fit_translators
 
-        return load_translators(file, loaded)
-    if texts is not None:
-        from emo_harness.activations.texts import read_texts
-        from emo_harness.decode.translator_fit import fit_translators
+    rng = np.random.default_rng([seed, 6])
+    return fit_translators(loaded, read_texts(texts), rng, site=site, layers=layers)
 
-        rng = np.random.default_rng([seed, 6])
-        return fit_translators(loaded, read_texts(texts), rng, site=site, layers=layers)
-    return None
+
+def translator_remarks(translators: Translators | None, layers: Sequence[int]) -> list[str]:
+    """What is to be told of the translators of these layers: how far they help."""
+    if translators is None:
+        return []
+    fits = zip(translators.layers, translators.fits, strict=True)
+    told = [
+        f"layer {layer} {fit.kl_plain:.2f} to {fit.kl_translated:.2f}"
+        for layer, fit in fits
+        if layer in layers
+    ]
+    return [
+        "divergence of the lens from the model's own distribution on held-out texts, nats per "
+        f"token, without translator and with: {', '.join(told)}"
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 # What is captured for each way to pool; see `activations.readings`.
 _POSITION = {"content": "span", "mean": "mean", "positions": "within"}
-# Prompts handed to the model's reader together. Its rows lie in memory, a prompt's being as many
-# as its stimulus has tokens at most.
-PROMPTS_AT_A_TIME = 512
+# Of the prompts that are handed to the model's reader together: what is read of them lies in
+# memory, a row per token at most, and tokens seldom have fewer characters than this.
+PORTION_BYTES = 256 * 1024**2
+PORTION_PROMPTS = 512
+CHARACTERS_PER_TOKEN = 2
 
 
 @dataclass
@@ -105,7 +108,8 @@ def read_stimuli(
     from emo_harness.activations.capture import vectors
 
     pooled = PooledStimuli(tuple(layers))
-    for some in _portions(prompts):
+    row_bytes = 4 * len(layers) * prod(loaded.layout.shape(site, layers))
+    for some in _portions(prompts, row_bytes, pooling):
         captured = vectors(
             loaded,
             _table(some, pooling),
@@ -125,24 +129,32 @@ def read_stimuli(
     return pooled
 
 
-def _portions(prompts: Iterable[StimulusPrompt]) -> Iterator[list[StimulusPrompt]]:
+def _portions(
+    prompts: Iterable[StimulusPrompt], row_bytes: int, pooling: Pooling
+) -> Iterator[list[StimulusPrompt]]:
+    """Prompts of which so much is read that it fits into memory; at least one at a time."""
     some: list[StimulusPrompt] = []
-    n_seen = 0
+    n_bytes = 0
+    is_empty = True
     for one in prompts:
-        n_seen += 1
-        some.append(one)
-        if len(some) == PROMPTS_AT_A_TIME:
+        is_empty = False
+        n_rows = 1
+        if pooling == "positions":
+            n_rows += (one.last - one.first) // CHARACTERS_PER_TOKEN
+        is_full = n_bytes + n_rows * row_bytes > PORTION_BYTES or len(some) == PORTION_PROMPTS
+        if some and is_full:
             yield some
-            some = []
-    if some:
-        yield some
-    if not n_seen:
+            some, n_bytes = [], 0
+        some.append(one)
+        n_bytes += n_rows * row_bytes
+    if is_empty:
         raise UserError(
             "reading stimuli",
             found="no stimulus",
             expected="at least one",
             fix="name a set, e.g. emo decode prompt attack",
         )
+    yield some
 
 
 def _table(prompts: Sequence[StimulusPrompt], pooling: Pooling) -> pd.DataFrame:

@@ -146,5 +146,5 @@ def _require_finite(vectors: Floats, doing: str) -> None:
             doing,
             found=f"vector {row} of {len(vectors)} is NaN or infinite",
             expected="finite vectors",
-            fix="compute in another --model_dtype (float32 is the safest)",
+            fix="compute in another dtype (float32 is the safest)",
         )

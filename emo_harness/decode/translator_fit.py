@@ -236,6 +236,9 @@ def _parts(
 def _fitted(
     sums: _Sums, lens: LogitLens, layer: int, choose: _Held, report: _Held
 ) -> tuple[torch.Tensor, torch.Tensor, LayerFit]:
+    if lens.site == "resid_post" and layer == lens.view.layout.n_layers - 1:
+        # The model's own distribution, where rounding must not look like something to be won.
+        return *sums.solved(None), LayerFit(None, 0.0, 0.0)
     # Without a translator first: of equals, it is the simplest.
     penalties = (None, *PENALTIES)
     found = _divergences(lens, choose, [_moved(choose, sums.solved(p)) for p in penalties])

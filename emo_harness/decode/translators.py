@@ -107,16 +107,14 @@ class TunedLens:
         site: where its vectors are read.
         lens: that reads what was translated.
         translators: of the model.
-        of_differences: whether its vectors are differences of activations: A (x - y), without b.
     """
 
     name: Decoder = "tuned-lens"
 
-    def __init__(self, lens: LogitLens, translators: Translators, of_differences: bool) -> None:
+    def __init__(self, lens: LogitLens, translators: Translators) -> None:
         self.site = translators.site
         self.lens = lens
         self.translators = translators
-        self.of_differences = of_differences
 
     def top(self, vectors: Floats, layer: int, k: int) -> TopTokens:
         """See `TokenDecoder.top`; also a layer without a translator is refused."""
@@ -124,8 +122,7 @@ class TunedLens:
         place = self.translators.place(layer)
         device = self.lens.view.layout.base.get_input_embeddings().weight.device
         matrix = torch.from_numpy(self.translators.matrices[place]).to(device)
-        biases = self.translators.biases[place]
-        bias = None if self.of_differences else torch.from_numpy(biases).to(device)
+        bias = torch.from_numpy(self.translators.biases[place]).to(device)
 
         def score(rows: torch.Tensor) -> torch.Tensor:
             translated = torch.nn.functional.linear(rows.to(device), matrix, bias)
@@ -140,22 +137,14 @@ class TunedLens:
         )
 
 
-def tuned_lens(
-    loaded: LoadedModel, translators: Translators, *, of_differences: bool = False
-) -> TunedLens:
+def tuned_lens(loaded: LoadedModel, translators: Translators) -> TunedLens:
     """The tuned lens of a model.
-
-    Args:
-        loaded: the model.
-        translators: fitted on it.
-        of_differences: whether it is to decode differences of activations, as a family's mean minus
-            the placebos': these are translated by A alone, for b cancels.
 
     Raises:
         UserError: translators of another model, or a model whose logits cannot be reproduced.
     """
     _require_same_model(loaded, translators, "using translators")
-    return TunedLens(logit_lens(loaded, translators.site), translators, of_differences)
+    return TunedLens(logit_lens(loaded, translators.site), translators)
 
 
 def save_translators(path: Path, translators: Translators) -> None:

@@ -16,7 +16,6 @@ Three questions, three nulls, which must not be mixed:
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -257,7 +256,11 @@ def _contrast(
 def _orders(n: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], bool]:
     """Orders of n layers, (k, n), and whether they are all there are."""
     if n <= MOST_FOR_ALL_ORDERS:
-        return np.array(list(itertools.permutations(range(n))), dtype=np.int64), True
+        orders = np.zeros((1, 1), dtype=np.int64)
+        for number in range(1, n):
+            put_in = (np.insert(orders, place, number, axis=1) for place in range(number + 1))
+            orders = np.concatenate(list(put_in))
+        return orders, True
     return rng.permuted(np.tile(np.arange(n), (N_ORDERS, 1)), axis=1), False
 
 

@@ -28,7 +28,9 @@ def read_posthoc(run_folders: Sequence[Path], name: str, model: type[Model]) -> 
 def _files(run_folders: Sequence[Path], name: str) -> Iterator[Path]:
     seen: set[Path] = set()
     for folder in run_folders:
-        for path in sorted(folder.rglob(f"{FOLDER}/{name}.json")):
+        # Beside a results file that was named, what belongs to its folder.
+        found = folder.parent.glob if folder.is_file() else folder.rglob
+        for path in sorted(found(f"{FOLDER}/{name}.json")):
             if path.resolve() not in seen:
                 seen.add(path.resolve())
                 yield path

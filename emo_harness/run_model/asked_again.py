@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emo_harness.prompt_tokens import GENERATED_TOKENS_KEYS
+from emo_harness.prompt_tokens import DEFAULT_GENERATED_TOKENS, GENERATED_TOKENS_KEYS
 from emo_harness.runs import Answer, ArmScores, SampleLine, read_answers
 
 # In all, and of each results file at least.
@@ -32,13 +32,13 @@ class Generated:
 
     Attributes:
         logged: the answer, cut at the first of `until`.
-        n_tokens: that it may have at most; None where the request does not say.
+        n_tokens: that it may have at most.
     """
 
     prompt: str
     logged: str
     until: tuple[str, ...]
-    n_tokens: int | None
+    n_tokens: int
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,12 @@ class FileRequests:
 
     Attributes:
         dtype: that its model was computed in, "" where unknown.
+        max_length: its context window in tokens, None where unknown.
         n_sampled: answers that were drawn at random, and so cannot be asked again.
     """
 
-    file: str
     dtype: str
+    max_length: int | None
     rated: tuple[Rated, ...]
     generated: tuple[Generated, ...]
     n_sampled: int
@@ -76,11 +77,11 @@ def requests_of(scores: Sequence[ArmScores]) -> list[FileRequests]:
             files.setdefault(run, []).append((one, rows[file]))
         seen |= rows.keys()
     n_wanted = max(N_PER_FILE, math.ceil(N_REQUESTS / max(len(files), 1)))
-    return [_of_file(date, tasks, n_wanted) for (_, date), tasks in sorted(files.items())]
+    return [_of_file(files[run], n_wanted) for run in sorted(files)]
 
 
 def _of_file(
-    date: str, tasks: Sequence[tuple[ArmScores, dict[int, SampleLine]]], n_wanted: int
+    tasks: Sequence[tuple[ArmScores, dict[int, SampleLine]]], n_wanted: int
 ) -> FileRequests:
     """Log-likelihoods, where there are any: they tell more than texts."""
     is_rated = [bool(np.isnan(one.answer_chars).all()) for one, _ in tasks]
@@ -101,7 +102,7 @@ def _of_file(
         else:
             n_sampled += 1
     head = tasks[0][0].facts.asked
-    return FileRequests(date, head.dtype, tuple(rated), tuple(generated), n_sampled)
+    return FileRequests(head.dtype, head.max_length, tuple(rated), tuple(generated), n_sampled)
 
 
 def _shortest(
@@ -136,5 +137,5 @@ def _generated(answer: Answer, arm: str) -> Generated:
         answer.prompts[arm],
         response if isinstance(response, str) else response[0],
         (until,) if isinstance(until, str) else tuple(str(stop) for stop in until),
-        int(limits[0]) if limits else None,
+        int(limits[0]) if limits else DEFAULT_GENERATED_TOKENS,
     )

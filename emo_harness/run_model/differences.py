@@ -36,7 +36,9 @@ def differences(
         is_named: the model was not loaded from where the run says, so that something must show
             that it is the same.
     """
-    found = list(dict.fromkeys(told for asked in own.asked for told in _logged(loaded, asked)))
+    found = list(
+        dict.fromkeys(told for asked in own.asked for told in _logged(loaded, asked, here))
+    )
     if own.is_served:
         head = own.head
         found.append(f"{own.name} answered through {head.backend}, and its weights are not here")
@@ -58,8 +60,9 @@ def differences(
     return []
 
 
-def _logged(loaded: LoadedModel, asked: AskedModel) -> Iterator[str]:
-    commit = getattr(loaded.model.config, "_commit_hash", None)
+def _logged(loaded: LoadedModel, asked: AskedModel, here: Mapping[str, str]) -> Iterator[str]:
+    kind, _, commit = here.get("pretrained", "").partition(" ")
+    commit = commit if kind == "commit" else ""
     if commit and asked.commit and commit != asked.commit:
         yield f"commit {commit[:12]}, where the run asked {asked.commit[:12]}"
     is_counted = asked.backend in _COUNTED_ALIKE and not asked.adapter
@@ -68,13 +71,11 @@ def _logged(loaded: LoadedModel, asked: AskedModel) -> Iterator[str]:
         if n_parameters != asked.n_parameters:
             yield f"{n_parameters:,} parameters, where the run's model had {asked.n_parameters:,}"
     for name, (text, number) in asked.special_tokens.items():
-        here = (
-            getattr(loaded.tokenizer, f"{name}_token", None),
-            getattr(loaded.tokenizer, f"{name}_token_id", None),
-        )
-        if here != (text, number):
+        own = getattr(loaded.tokenizer, f"{name}_token", None)
+        own_id = getattr(loaded.tokenizer, f"{name}_token_id", None)
+        if (own, own_id) != (text, number):
             yield (
-                f"a tokenizer whose {name} token is {here[0]!r} ({here[1]}), where the run's had "
+                f"a tokenizer whose {name} token is {own!r} ({own_id}), where the run's had "
                 f"{text!r} ({number})"
             )
 
@@ -94,5 +95,7 @@ def _has_equal_files(here: Mapping[str, str], asked: AskedModel) -> bool:
 
 def _changed(here: Mapping[str, str], asked: AskedModel) -> Iterator[str]:
     for name, known in asked.identities.items():
-        if here.get(name, known) != known:
+        found = here.get(name, known)
+        # A folder and a commit may hold the same.
+        if found != known and found.split()[0] == known.split()[0]:
             yield _PARTS.get(name, name)

@@ -11,7 +11,12 @@ from emo_harness.errors import UserError
 from emo_harness.model_identity import loaded_identities
 from emo_harness.resources import embedded_model
 from emo_harness.run_model.differences import differences
-from emo_harness.run_model.own_model import OwnModel, own_model, refuse_unreadable
+from emo_harness.run_model.own_model import (
+    OwnModel,
+    own_model,
+    refuse_messages,
+    refuse_unreadable,
+)
 from emo_harness.runs import ArmScores
 
 if TYPE_CHECKING:
@@ -64,11 +69,13 @@ def load_run_model(
 
     Raises:
         UserError: no score, steered models alone, several models; weights that are on a server,
-            have moved or cannot be loaded; another model, revision or tokenizer without `force`.
+            have moved or cannot be loaded; chat messages in place of prompts; another model,
+            revision or tokenizer without `force`.
     """
     from emo_harness.activations.loading import load_language_model
 
     own = own_model(scores)
+    refuse_messages(own)
     if name is None:
         place = refuse_unreadable(own)
         is_named = False

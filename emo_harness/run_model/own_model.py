@@ -150,6 +150,22 @@ def refuse_unreadable(own: OwnModel) -> str:
     return place
 
 
+def refuse_messages(own: OwnModel) -> None:
+    """Refuse prompts of which only the messages are known, not the text that a model saw.
+
+    Raises:
+        UserError: a server put messages into its own chat template.
+    """
+    if any(one.settings.get("chat_template") == "messages" for one in own.scores):
+        raise UserError(
+            "reading the prompts of the run",
+            found=f"chat messages that {own.name} got through lm-eval's {own.head.backend} model; "
+            "the text that its server made of them is not known",
+            expected="prompts as text",
+            fix="ask open weights the same (--model hf --apply_chat_template), and name that run",
+        )
+
+
 def _place(asked: AskedModel) -> str | None:
     weights = asked.weights
     if asked.backend == "emo-demo" and (weights is None or not Path(weights).exists()):
@@ -162,8 +178,8 @@ def _place(asked: AskedModel) -> str | None:
 
 def _is_folder(asked: AskedModel, place: str) -> bool:
     """Whether a name was a folder's rather than that of a repository on the hub."""
-    is_content = asked.identities.get("pretrained", "").startswith("content ")
-    return is_content or place.startswith((".", "/", "~")) or place.count("/") > 1
+    had_files = asked.identities.get("pretrained", "").startswith("files ")
+    return had_files or place.startswith((".", "/", "~")) or place.count("/") > 1
 
 
 def _key(asked: AskedModel) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_harness.command_line import HIDDEN, is_secret
+from emo_harness.resources import embedded_model
 from emo_harness.runs.record import Record, RunArm
 
 # lm-eval's own; only another seed tells runs apart.
@@ -79,7 +80,8 @@ def decodings(arms: Iterable[RunArm]) -> dict[str, str]:
 
 
 def plain_name(name: str) -> str:
-    """A model's hub id; a local folder's own name."""
+    """A model's hub id; a local folder's own name, also of a model that comes with the package."""
+    name = embedded_model(name)
     return Path(name).name if name.startswith((".", "/", "~")) or name.count("/") > 1 else name
 
 

@@ -15,7 +15,7 @@ from emo_harness.stimuli.stimulus import DECODED, Stimulus, StimulusEntry, Stimu
 from emo_harness.validation import validated
 
 SHIPPED_SETS = ("prompt", "attack", "negative", "placebo")
-MAX_FILE_BYTES = 1_000_000
+MAX_FILE_BYTES = 4_000_000
 _MEND = "mend the file; docs/stimulus-sets.md shows the format"
 
 

@@ -38,7 +38,7 @@ def alone(model: LoadedModel, text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("position", ["last", "span", "mean", "all"])
+@pytest.mark.parametrize("position", ["last", "span", "mean", "within", "all"])
 def test_vectors_are_those_of_the_prompt_alone(kind: str, position: str) -> None:
     model, table = shared(kind), prompts(n_templates=2)
     found = vectors(model, table, sites=("value", "key", "resid_pre"), position=position)
@@ -51,6 +51,7 @@ def test_vectors_are_those_of_the_prompt_alone(kind: str, position: str) -> None
             "last": lambda x: x[-1:],
             "span": lambda x, after=after: x[after - 1 : after],
             "mean": lambda x, first=first, after=after: x[first:after].mean(axis=0, keepdims=True),
+            "within": lambda x, first=first, after=after: x[first:after],
             "all": lambda x: x,
         }[position]
         for site, values in expected.items():
@@ -59,7 +60,7 @@ def test_vectors_are_those_of_the_prompt_alone(kind: str, position: str) -> None
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "gpt_neox", "gemma3_text", "stablelm_parallel"])
-@pytest.mark.parametrize("position", ["last", "mean", "all"])
+@pytest.mark.parametrize("position", ["last", "mean", "within", "all"])
 def test_both_engines_read_the_same_at_every_site(kind: str, position: str) -> None:
     model, table = shared(kind), prompts()
     packed, padded = (

@@ -21,6 +21,7 @@ from emo_harness.attribution.target import Target, batch_of, encode_targets, in_
 from emo_harness.errors import UserError
 from tests.activations.models import ALL
 from tests.attribution.models import BOS, as_loaded, fresh, shared, targets
+from tests.lm_models.local_models import requests, saved, theirs, tokenizer
 from tests.prefix.tiny_models import build, plain_score
 
 # Each reads its embeddings in a way of its own: scaled, normed, projected, with positions added.
@@ -242,8 +243,6 @@ def test_only_what_was_asked_for_is_there() -> None:
 def test_pairs_are_encoded_as_lm_eval_encodes_them(
     adds_bos: bool, add_bos_token: bool | None, tmp_path: Any
 ) -> None:
-    from tests.lm_models.local_models import saved, theirs
-
     folder = saved(tmp_path, "llama", adds_bos=adds_bos)
     lm = theirs(folder, add_bos_token=add_bos_token)
     pairs = [
@@ -257,8 +256,6 @@ def test_pairs_are_encoded_as_lm_eval_encodes_them(
     found = encode_targets(lm.tokenizer, pairs, add_bos_token=add_bos_token)
     told: list[Any] = []
     lm._loglikelihood_tokens = lambda requests, **_: told.extend(requests) or [(0.0, True)]
-    from tests.lm_models.local_models import requests
-
     lm.loglikelihood(requests("loglikelihood", pairs), disable_tqdm=True)
     for (_, before, after), target in zip(told, found, strict=True):
         assert target.prompt_ids.tolist() == list(before)
@@ -266,8 +263,6 @@ def test_pairs_are_encoded_as_lm_eval_encodes_them(
 
 
 def test_an_answer_without_tokens_is_refused() -> None:
-    from tests.lm_models.local_models import tokenizer
-
     with pytest.raises(UserError, match="at least one"):
         encode_targets(tokenizer(), [("The key", "")])
 

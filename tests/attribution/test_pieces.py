@@ -77,7 +77,7 @@ def test_the_sum_over_pieces_is_the_sum_over_tokens(
 @pytest.mark.parametrize("adds_bos", [True, False])
 def test_every_token_belongs_to_the_word_it_is_a_part_of(is_fast: bool, adds_bos: bool) -> None:
     own = words(adds_bos)
-    # Of other scripts some tokens are parts of two characters.
+    # Of other scripts, some tokens are parts of two characters.
     text = PROMPT.replace("日本語。 🙂🙃", "café")
     ids = own(text)["input_ids"]
     found = pieces_of(own if is_fast else Slow(own), text, ids, STIMULUS)
@@ -91,15 +91,19 @@ def test_every_token_belongs_to_the_word_it_is_a_part_of(is_fast: bool, adds_bos
         else:
             # A token may bring the space before its word along.
             assert own.decode(tokens).strip() == piece.text.strip()
-    stimulus = [piece.text for piece in found.pieces if piece.role == "stimulus"]
-    assert stimulus == ["You", "failed", "again,", "naïve", "日", "本", "語", "🙂🙃."]
+
+
+def test_scripts_without_spaces_are_cut_at_every_character() -> None:
+    stimulus = [piece.text for piece in cut(PROMPT, (), STIMULUS) if piece.role == "stimulus"]
+    assert stimulus == ["You", "failed", "again,", "naïve", "日", "本", "語。", "🙂🙃."]
 
 
 def test_fast_and_slow_tokenizers_agree() -> None:
+    text = PROMPT.replace("日本語。 ", "")
     for adds_bos in (True, False):
         own = words(adds_bos)
-        ids = own(PROMPT)["input_ids"]
-        fast, slow = (pieces_of(one, PROMPT, ids, STIMULUS) for one in (own, Slow(own)))
+        ids = own(text)["input_ids"]
+        fast, slow = (pieces_of(one, text, ids, STIMULUS) for one in (own, Slow(own)))
         assert owners(fast) == owners(slow)
 
 

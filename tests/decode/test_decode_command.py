@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from emo_harness.activations.loading import load_language_model
 from emo_harness.cli.main import app
 from emo_harness.decode.asked import asked_in_run
 from emo_harness.decode.decode import spread_layers
+from emo_harness.decode.decoders import decoders_of
 from emo_harness.decode.files import OWN_FILES
 from emo_harness.decode.stimulus_prompts import PLACEBO
+from emo_harness.decode.translators import LayerFit, Translators, facts_of
 from emo_harness.errors import UserError
 from emo_harness.lm_tasks.arms import arms_of
 from emo_harness.lm_tasks.options import EmoOptions
@@ -223,6 +226,30 @@ def test_translators_are_fitted_kept_and_used_again(folder: Path, tmp_path: Path
     assert texts(tmp_path / "again") == texts(fitted)
     with pytest.raises(UserError, match="translators"):
         said(*planted_arguments(folder, tmp_path / "other", "--translators", kept))
+    said(*shipped_arguments(folder, tmp_path / "one", "--fit-translators", corpus, "--layers", "1"))
+    one = tmp_path / "one" / "translators.safetensors"
+    said(*shipped_arguments(folder, tmp_path / "same", "--translators", one))
+    assert json.loads((tmp_path / "same" / "decode.json").read_text("utf-8"))["layers"] == [1]
+
+
+def test_a_difference_is_translated_without_the_bias(folder: Path) -> None:
+    loaded = load_language_model(str(folder / "random"))
+    width = loaded.facts.hidden_size
+    rng = np.random.default_rng(0)
+    told = Translators(
+        site="resid_post",
+        layers=(0,),
+        matrices=np.eye(width, dtype=np.float32)[None],
+        biases=100 * rng.standard_normal((1, width)).astype(np.float32),
+        fits=(LayerFit(None, 1.0, 1.0),),
+        model=facts_of(loaded),
+    )
+    by_tuned = decoders_of(loaded, "tuned-lens", "resid_post", told)
+    by_lens = decoders_of(loaded, "logit-lens", "resid_post")
+    vectors = rng.standard_normal((5, width)).astype(np.float32)
+    plain = by_lens.of_vectors.top(vectors, 0, 4)
+    assert np.array_equal(by_tuned.of_differences.top(vectors, 0, 4).ids, plain.ids)
+    assert not np.array_equal(by_tuned.of_vectors.top(vectors, 0, 4).ids, plain.ids)
 
 
 def test_the_table_shows_words_marks_and_overlap(folder: Path, tmp_path: Path) -> None:
@@ -294,7 +321,7 @@ def test_unknown_models_and_odd_weights_are_told(folder: Path, tmp_path: Path) -
         broken.model.layers[1].mlp.down_proj.weight.fill_(float("inf"))
     broken.save_pretrained(tmp_path / "broken")
     load_language_model(str(folder / "random")).tokenizer.save_pretrained(tmp_path / "broken")
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="not finite"):
         said("prompt", "--model", tmp_path / "broken", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -411,17 +438,17 @@ def test_a_question_is_read_under_all_arms_or_not_at_all(
 def test_a_run_is_read_in_another_model_only_by_force(
     folder: Path, mini_run: Path, tmp_path: Path
 ) -> None:
-    options = ("--run", mini_run, "--model", folder / "random", "--questions", 2)
+    run = shutil.copytree(mini_run, tmp_path / "run")
+    options = ("--run", run, "--model", folder / "random", "--questions", 2)
     with pytest.raises(UserError, match="--force"):
         said(*options)
-    assert not (mini_run / "posthoc" / "decode.json").exists()
+    assert not (run / "posthoc" / "decode.json").exists()
     said(*options, "--force", "--out", tmp_path / "out")
-    posthoc = mini_run / "posthoc"
+    posthoc = run / "posthoc"
     told = json.loads((posthoc / "decode.json").read_text("utf-8"))
     assert told["forced"] and told["context"] == "2 questions of the run"
     assert told["n_questions"] == 2
     for file in OWN_FILES[:3]:
         assert (posthoc / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
-        (posthoc / file).unlink()
     with pytest.raises(UserError, match="--context with --run"):
-        said("--run", mini_run, "--context", "bbh")
+        said("--run", run, "--context", "bbh")

@@ -169,6 +169,17 @@ def test_a_token_that_holds_a_character_of_the_stimulus_is_its_own(loaded: Loade
     close(read(loaded, "positions", merged).vectors("a", "x")[:, 0], states)
 
 
+@pytest.mark.parametrize("pooling", ["content", "positions"])
+def test_portions_do_not_change_what_is_read(
+    loaded: LoadedModel, pooling: Pooling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read(loaded, pooling)
+    monkeypatch.setattr("emo_harness.decode.pooling.PORTION_BYTES", 1)
+    parts = read(loaded, pooling)
+    for name in (*TEXTS, *PLACEBOS):
+        close(parts.vectors("a", name), whole.vectors("a", name))
+
+
 def test_no_prompt_is_told(loaded: LoadedModel) -> None:
     with pytest.raises(UserError, match="no stimulus"):
         read(loaded, "mean", [])

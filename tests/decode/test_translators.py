@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,16 +191,6 @@ def test_the_tuned_lens_is_the_logit_lens_of_what_was_translated() -> None:
     plain = logit_lens(loaded).top(translated, 1, 5)
     assert np.array_equal(tuned.ids, plain.ids)
     np.testing.assert_allclose(tuned.probabilities, plain.probabilities, rtol=1e-4)
-
-
-def test_differences_are_translated_without_the_bias() -> None:
-    loaded = random_llama()
-    found = fitted(loaded)
-    vectors = np.random.default_rng(1).standard_normal((4, WIDTH), np.float32)
-    without = replace(found, biases=np.zeros_like(found.biases))
-    one = tuned_lens(loaded, found, of_differences=True).top(vectors, 0, 5)
-    other = tuned_lens(loaded, without).top(vectors, 0, 5)
-    assert np.array_equal(one.logits, other.logits)
 
 
 def test_layers_where_no_translator_helps_are_named() -> None:

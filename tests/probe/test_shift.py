@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from emo_harness.activations.loading import load_language_model
 from emo_harness.axes import Axis, save_axes
 from emo_harness.cli.main import app
 from emo_harness.errors import UserError
@@ -110,17 +113,28 @@ def test_what_every_direction_shows_is_not_the_axis_own(tmp_path: Path) -> None:
     assert within["p_random"] > 0.05
 
 
-def test_the_command_reads_the_runs_own_model_and_the_report_shows_it(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of the demo model, which gave these answers, and axes in it."""
+    from emo_harness.run_model.logged_answers import likeliest_tokens
+
+    folder = tmp_path_factory.mktemp("demo")
+    loaded = load_language_model(str(WEIGHTS), device="cpu")
+
+    def answer(question: str, arm: str) -> str:
+        text = {"control": "", **{s["id"]: s["text"] for s in STIMULI}}[arm]
+        prompt = f"Q: {question}\nA:" + (f"\n{text}" if text else "")
+        tokens, _ = likeliest_tokens(loaded, prompt, 8)
+        return loaded.tokenizer.decode(tokens, skip_special_tokens=True).split("\n")[0]
+
     run = made_run(
-        tmp_path / "run",
+        folder / "run",
         arms=[ARMS[0], *STIMULI],
         questions=[f"q{i}" for i in range(4)],
+        answer=answer,
         score=lambda q, a: float(a != "s1"),
         config={"model": "emo-demo", "model_args": {}},
     )
-    from emo_harness.activations.loading import load_language_model
-
-    loaded = load_language_model(str(WEIGHTS), device="cpu")
     shape = (2, int(np.prod(loaded.layout.shape("value"))))
     rng = np.random.default_rng(0)
     made = [
@@ -135,24 +149,81 @@ def test_the_command_reads_the_runs_own_model_and_the_report_shows_it(tmp_path: 
         )
         for name in ("valence", "arousal")
     ]
-    save_axes(tmp_path / "axes.safetensors", made)
-    arguments = ["probe", "apply", run, "--axes", tmp_path / "axes.safetensors", "--random", 20]
-    done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    save_axes(folder / "axes.safetensors", made)
+    return run, folder / "axes.safetensors"
+
+
+def apply(run: Path, axes_file: Path, *more: str) -> Any:
+    arguments = ["probe", "apply", run, "--axes", axes_file, "--random", 20, *more]
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def reported(run: Path, out: Path) -> str:
+    done = CliRunner().invoke(app, ["report", str(run), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    return (out / "report.html").read_text("utf-8")
+
+
+def test_the_command_reads_the_runs_own_model_and_the_report_shows_it(
+    demo_run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run, axes_file = demo_run
+    done = apply(run, axes_file, "--json")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert told["is_same_model"]
+    assert told["forced"] is None
+    assert told == json.loads((run / "posthoc" / "axis_shift.json").read_text("utf-8"))
     assert [axis["axis"] for axis in told["groups"][0]["axes"]] == ["valence", "arousal"]
-    again = CliRunner().invoke(app, [*map(str, arguments)])
+    again = apply(run, axes_file)
     assert again.exit_code == 0, again.output
-    report = CliRunner().invoke(app, ["report", str(run), "--out", str(tmp_path / "report")])
-    assert report.exit_code == 0, report.output
-    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    page = reported(run, tmp_path / "report")
     assert "Shift inside, gain outside" in page
     assert "No relation shown" in page or "random directions" in page
+    assert "It was forced" not in page
+
+    # As a version before stamps and draws wrote it.
+    old = {k: v for k, v in told.items() if k not in ("forced", "n_drawn", "seed")}
+    (run / "posthoc" / "axis_shift.json").write_text(json.dumps(old))
+    assert "Shift inside, gain outside" in reported(run, tmp_path / "old")
 
     (run / "posthoc" / "axis_shift.json").write_text('{"schema_version": 1}')
     broken = CliRunner().invoke(app, ["report", str(run), "--out", str(tmp_path / "report")])
     assert isinstance(broken.exception, UserError)
+
+
+def test_questions_are_drawn_with_a_seed(demo_run: tuple[Path, Path], tmp_path: Path) -> None:
+    run, axes_file = demo_run
+    drawn = [
+        json.loads(apply(run, axes_file, "--questions", "2", "--seed", seed, "--json").stdout)
+        for seed in ("1", "1", "2")
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0]["groups"][0]["n_questions"] == 2
+    assert "2 questions, drawn with seed 2" in reported(run, tmp_path)
+
+
+def test_another_model_is_refused_or_forced_and_the_report_says_so(
+    demo_run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run, axes_file = demo_run
+    answered = tmp_path / "run"
+    shutil.copytree(run, answered)
+    (samples,) = answered.glob("samples_*.jsonl")
+    lines = [json.loads(line) for line in samples.read_text("utf-8").splitlines()]
+    for line in lines:
+        line["resps"] = [["What nobody said."] for _ in line["resps"]]
+    samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    refused = apply(answered, axes_file)
+    assert isinstance(refused.exception, UserError)
+    assert "other answers than those that were logged" in refused.exception.found
+    done = apply(answered, axes_file, "--force", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert not told["is_same_model"]
+    assert "other answers" in told["forced"]
+    page = reported(answered, tmp_path / "report")
+    assert "It was forced although there was found: other answers" in page
 
 
 def test_axes_of_another_model_are_refused(tmp_path: Path) -> None:
@@ -162,10 +233,10 @@ def test_axes_of_another_model_are_refused(tmp_path: Path) -> None:
     save_axes(
         tmp_path / "axes.safetensors", [Axis("valence", "value", (0,), ones, ones, ones, facts)]
     )
-    arguments = ["probe", "apply", run, "--axes", tmp_path / "axes.safetensors"]
-    done = CliRunner().invoke(app, [*map(str, arguments)])
+    done = apply(run, tmp_path / "axes.safetensors", "--force")
     assert isinstance(done.exception, UserError)
-    done = CliRunner().invoke(app, [*map(str, arguments), "--axis", "joy"])
+    assert "of another model" in str(done.exception) or "axis" in str(done.exception)
+    done = apply(run, tmp_path / "axes.safetensors", "--axis", "joy")
     assert "choosing the axis 'joy'" in str(done.exception)
 
 

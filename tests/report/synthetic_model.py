@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
@@ -300,4 +300,5 @@ def hash_of(text: str) -> str:
 
 def made_of(kind: Any, values: dict[str, Any]) -> Any:
     """The dataclass with these values, and unknown numbers for the rest."""
-    return kind(**{field.name: values.get(field.name, math.nan) for field in fields(kind)})
+    unknown = {f.name: math.nan if f.default is MISSING else f.default for f in fields(kind)}
+    return kind(**{name: values.get(name, value) for name, value in unknown.items()})

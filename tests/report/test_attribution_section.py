@@ -30,6 +30,7 @@ from tests.report.parsed_page import ParsedPage, written
 from tests.report.synthetic import contents
 from tests.report.synthetic_attribution import METHODS, attribution, bounds, side, with_posthoc
 
+FEW = ("leave-one-out", "gradient-norm")
 HOSTILE = "</b></details><script>alert(1)</script> <img/src=x\u202e\x1b[31m\ud800& \"quoted\" 'q'"
 
 
@@ -37,6 +38,13 @@ def page(made: object, folder: Path) -> tuple[str, dict[str, Any]]:
     run = with_posthoc(folder / "run", made)
     base = contents(models=1, subtasks=2, stimuli=2, flips=0, run_folders=(run,))
     return written(base, folder / "out")
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """What was written of two flips, the page, and its numbers."""
+    made = attribution(flips=2)
+    return made, *page(made, tmp_path_factory.mktemp("usual"))
 
 
 def section_of(told: dict[str, Any]) -> dict[str, Any]:
@@ -59,9 +67,8 @@ def test_a_run_without_attribution_has_no_such_section(tmp_path: Path) -> None:
     assert "attribution" not in {section.id for section in sections(base)}
 
 
-def test_prompts_are_shaded_and_join_to_the_prompt(tmp_path: Path) -> None:
-    made = attribution(flips=2)
-    markup, _ = page(made, tmp_path)
+def test_prompts_are_shaded_and_join_to_the_prompt(usual: tuple[Any, str, Any]) -> None:
+    made, markup, _ = usual
     shown = prompts(markup)
     for number, flip in enumerate(made["shown"]):
         for place, name in enumerate(("control", "arm_side")):
@@ -104,9 +111,8 @@ def test_numbers_stand_beside_every_picture(tmp_path: Path) -> None:
     assert item["arm_agreement_gradient-norm"] is None
 
 
-def test_raw_values_are_in_the_json_and_in_the_csv_file(tmp_path: Path) -> None:
-    made = attribution(flips=1)
-    markup, told = page(made, tmp_path)
+def test_raw_values_are_in_the_json_and_in_the_csv_file(usual: tuple[Any, str, Any]) -> None:
+    made, markup, told = usual
     item = next(b for b in section_of(told)["blocks"] if b["kind"] == "shades")["items"][0]
     pieces = [
         piece
@@ -123,9 +129,9 @@ def test_raw_values_are_in_the_json_and_in_the_csv_file(tmp_path: Path) -> None:
     assert [float(v) for v in saved[1][4:]] == pytest.approx(rows[0][4:], rel=1e-5)
 
 
-def test_a_reader_without_sight_gets_the_numbers(tmp_path: Path) -> None:
-    made = attribution(flips=1)
-    made_page = ParsedPage(page(made, tmp_path)[0])
+def test_a_reader_without_sight_gets_the_numbers(usual: tuple[Any, str, Any]) -> None:
+    made, markup, _ = usual
+    made_page = ParsedPage(markup)
     (name,) = (n for n in made_page.tables if n.endswith("-11-strongest"))
     heading, *rows = made_page.tables[name]
     stimulus = made["shown"][0]["stimulus_text"].split()
@@ -307,7 +313,9 @@ def test_a_file_of_one_method_and_no_flips_is_still_a_section(tmp_path: Path) ->
 
 
 def test_another_model_and_forced_are_stamped(tmp_path: Path) -> None:
-    made = attribution(flips=1, is_same_model=False, forced="another revision (abc, not def)")
+    made = attribution(
+        1, methods=FEW, is_same_model=False, forced="another revision (abc, not def)"
+    )
     made["model"] = "another-model"
     markup, _ = page(made, tmp_path)
     warnings = re.findall(r'<div class="prose warning".*?</div>', markup, flags=re.DOTALL)
@@ -332,7 +340,7 @@ def test_ten_long_flips_by_five_methods_stay_small(tmp_path: Path) -> None:
 
 
 def test_tables_and_ids_of_the_page_hold_together(tmp_path: Path) -> None:
-    made = attribution(flips=3)
+    made = attribution(flips=3, methods=FEW)
     made["groups"] = made["groups"] * 2
     run = with_posthoc(tmp_path / "run", made)
     base = contents(models=1, subtasks=2, stimuli=2, flips=0, run_folders=(run, tmp_path))

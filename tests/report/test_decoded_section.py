@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from emo_harness.effects import paired_gain
+from emo_harness.effects import holm, paired_gain
 from emo_harness.errors import UserError
+from emo_harness.report.blocks import Figure
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.decoded import series_of
 from emo_harness.report.effect_text import reported_tables
 from emo_harness.report.groups import groups_of
+from emo_harness.report.page import render
+from emo_harness.report.page_numbers import page_numbers
 from emo_harness.report.sections import sections
 from emo_harness.report.sections.decoded import section
 from tests.report.made_decoded import (
@@ -32,11 +37,12 @@ from tests.report.synthetic import contents as synthetic
 Numbers = dict[str, Any]
 
 
-def told_of(made: ReportContents, folder: Path) -> tuple[ParsedPage, Numbers]:
-    """The page, and what report.json has of the section."""
-    markup, numbers = written(made, folder)
-    (found,) = (s for s in numbers["sections"] if s["id"] == "decoded")
-    return ParsedPage(markup), found
+def told_of(made: ReportContents) -> tuple[ParsedPage, Numbers]:
+    """A page of this section alone, and what report.json has of it."""
+    found = section(made)
+    assert found is not None
+    (numbers,) = page_numbers([found], "", "")["sections"]
+    return ParsedPage(render([found], "")), json.loads(json.dumps(numbers, allow_nan=False))
 
 
 def figures(found: Numbers, end: str) -> list[Numbers]:
@@ -47,9 +53,9 @@ def verdicts(found: Numbers) -> list[Numbers]:
     return [v for b in found["blocks"] if b["kind"] == "verdicts" for v in b["verdicts"]]
 
 
-def test_every_source_has_words_a_map_a_curve_and_a_verdict(tmp_path: Path) -> None:
+def test_every_source_has_words_a_map_a_curve_and_a_verdict() -> None:
     scores = decoded_scores(decoded_arms(), rate=rising, n=80)
-    page, found = told_of(decoded_contents(*scores), tmp_path)
+    page, found = told_of(decoded_contents(*scores))
     assert [v["about"].partition(" ")[0] for v in verdicts(found)] == ["prompt", "attack"]
     assert verdicts(found)[0]["verdict"] == "rises"
     assert len(figures(found, "-map")) == len(figures(found, "-curve")) == 2
@@ -60,9 +66,9 @@ def test_every_source_has_words_a_map_a_curve_and_a_verdict(tmp_path: Path) -> N
     assert "Decoded in org/m, asked of org/m (bbh, zero-shot, placement suffix)" in page.text
 
 
-def test_cells_are_the_gains_of_each_layer_on_each_subtask(tmp_path: Path) -> None:
+def test_cells_are_the_gains_of_each_layer_on_each_subtask() -> None:
     scores = decoded_scores(decoded_arms(sources=("prompt",)), n=70)
-    _, found = told_of(decoded_contents(*scores), tmp_path)
+    _, found = told_of(decoded_contents(*scores))
     table = figures(found, "-map")[0]["table"]
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     column = {arm.id: i for i, arm in enumerate(scores[0].arms)}
@@ -81,11 +87,11 @@ def test_cells_are_the_gains_of_each_layer_on_each_subtask(tmp_path: Path) -> No
     )
 
 
-def test_nothing_is_shown_where_nothing_is_there(tmp_path: Path) -> None:
+def test_nothing_is_shown_where_nothing_is_there() -> None:
     arms = decoded_arms()
     same = {arm.id: np.tile([0.0, 1.0], 30) for arm in (*arms,)}
     scores = made_scores({"control": np.tile([0.0, 1.0], 30), **same}, arms, family="decoded")
-    page, found = told_of(decoded_contents(scores), tmp_path)
+    page, found = told_of(decoded_contents(scores))
     assert "Nothing is shown: no meta prompt can be told from control or from random" in page.text
     assert {v["verdict"] for v in verdicts(found)} <= {
         "undecided",
@@ -93,46 +99,44 @@ def test_nothing_is_shown_where_nothing_is_there(tmp_path: Path) -> None:
     }
 
 
-def test_no_difference_is_a_verdict(tmp_path: Path) -> None:
+def test_no_difference_is_a_verdict() -> None:
     scores = decoded_scores(decoded_arms(), n=800)
-    _, found = told_of(decoded_contents(*scores, margin_pp=15), tmp_path)
+    _, found = told_of(decoded_contents(*scores, margin_pp=15))
     words = [v["verdict"] for v in verdicts(found)]
     assert words == ["no difference larger than the margin"] * 2
 
 
-def test_what_models_wrote_is_escaped_and_visible(tmp_path: Path) -> None:
+def test_what_models_wrote_is_escaped_and_visible() -> None:
     scores = decoded_scores(decoded_arms())
-    page, found = told_of(decoded_contents(*scores), tmp_path)
+    page, found = told_of(decoded_contents(*scores))
     assert not page.all("bold") and "<b>bold</b>" in page.text
     assert "喜び" in page.text and "␊" in page.text
     assert all("\u202e" not in text for text in (page.text, json.dumps(found)))
 
 
-def test_what_was_decoded_elsewhere_comes_after_what_is_the_models_own(tmp_path: Path) -> None:
+def test_what_was_decoded_elsewhere_comes_after_what_is_the_models_own() -> None:
     here, there = decoded_arms(model="org/m"), decoded_arms(model="/models/there/other")
     scores = [
         *decoded_scores(here, model="other", settings={"decoded_in": "org/m"}),
         *decoded_scores(there, model="other", settings={"decoded_in": "other"}),
         *decoded_scores(here, model="org/m"),
     ]
-    _, found = told_of(decoded_contents(*scores), tmp_path)
+    _, found = told_of(decoded_contents(*scores))
     headings = [b["heading"] for b in found["blocks"] if b["kind"] == "verdicts"]
     asked = [heading.partition(" (")[0] for heading in headings]
     assert asked == [
-        "Decoded in other, asked of other [decoded_in=other]",
+        "Decoded in other, asked of other",
         "Decoded in org/m, asked of org/m",
-        "Transfer: decoded in org/m, asked of other [decoded_in=org/m]",
+        "Transfer: decoded in org/m, asked of other",
     ]
     # The words are shown where they first come, the maps for every model.
     assert len(figures(found, "-words-0")) == 2 and len(figures(found, "-map")) == 6
 
 
-def test_trends_are_corrected_together(tmp_path: Path) -> None:
+def test_trends_are_corrected_together() -> None:
     arms = decoded_arms()
     scores = [*decoded_scores(arms, rate=rising), *decoded_scores(arms, model="other", seed=1)]
-    _, found = told_of(decoded_contents(*scores), tmp_path)
-    from emo_harness.effects import holm
-
+    _, found = told_of(decoded_contents(*scores))
     told = verdicts(found)
     assert [v["p_holm"] for v in told] == pytest.approx(holm([v["trend_p"] for v in told]))
 
@@ -150,10 +154,8 @@ def test_trends_are_corrected_together(tmp_path: Path) -> None:
     ids=["one-layer", "one-source", "no-controls", "one-control", "two-layers", "holes"],
 )
 @pytest.mark.parametrize("subtasks", [("navigate",), ("navigate", "snarks")])
-def test_whatever_was_asked_is_shown(
-    arms: list[Any], subtasks: tuple[str, ...], tmp_path: Path
-) -> None:
-    page, found = told_of(decoded_contents(*decoded_scores(arms, subtasks=subtasks)), tmp_path)
+def test_whatever_was_asked_is_shown(arms: list[Any], subtasks: tuple[str, ...]) -> None:
+    page, found = told_of(decoded_contents(*decoded_scores(arms, subtasks=subtasks)))
     n_sources = len({arm.family for arm in arms if arm.kind == "stimulus"})
     assert len(figures(found, "-map")) == n_sources == len(verdicts(found))
     n_layers = len({arm.decoded.layer for arm in arms})
@@ -161,29 +163,27 @@ def test_whatever_was_asked_is_shown(
     assert "nan" not in page.text.lower().split()
 
 
-def test_one_layer_or_one_text_is_no_trend(tmp_path: Path) -> None:
-    page, _ = told_of(decoded_contents(*decoded_scores(decoded_arms(layers=[5]))), tmp_path / "a")
+def test_one_layer_or_one_text_is_no_trend() -> None:
+    page, _ = told_of(decoded_contents(*decoded_scores(decoded_arms(layers=[5]))))
     assert "One layer makes no trend" in page.text
-    from dataclasses import replace
-
     same = [replace(arm, text="One text.") for arm in decoded_arms(kinds=())]
-    page, found = told_of(decoded_contents(*decoded_scores(same)), tmp_path / "b")
+    page, found = told_of(decoded_contents(*decoded_scores(same)))
     assert "All 6 layers decode to the same words" in page.text
     assert {v["verdict"] for v in verdicts(found)} == {"unknown"}
 
 
-def test_without_random_vectors_it_is_said_that_they_are_missing(tmp_path: Path) -> None:
-    page, _ = told_of(decoded_contents(*decoded_scores(decoded_arms(kinds=()))), tmp_path)
+def test_without_random_vectors_it_is_said_that_they_are_missing() -> None:
+    page, _ = told_of(decoded_contents(*decoded_scores(decoded_arms(kinds=()))))
     assert "No random vectors were asked" in page.text
 
 
-def test_subtasks_asked_of_a_part_of_the_layers_leave_cells_empty(tmp_path: Path) -> None:
+def test_subtasks_asked_of_a_part_of_the_layers_leave_cells_empty() -> None:
     all_arms, few = decoded_arms(), decoded_arms(layers=[0, 1, 2])
     scores = [
         *decoded_scores(all_arms, subtasks=("navigate",)),
         *decoded_scores(few, subtasks=("snarks",)),
     ]
-    _, found = told_of(decoded_contents(*scores), tmp_path)
+    _, found = told_of(decoded_contents(*scores))
     table = figures(found, "-map")[0]["table"]
     place = {name: i for i, name in enumerate(table["columns"])}
     unknown = [r for r in table["rows"] if r[place["gain pp"]] is None]
@@ -194,8 +194,6 @@ def test_subtasks_asked_of_a_part_of_the_layers_leave_cells_empty(tmp_path: Path
 
 def test_single_stimuli_are_series_of_their_own() -> None:
     singles = [decoded_arm("prompt", "meta", layer, vector="ep02") for layer in range(3)]
-    from dataclasses import replace
-
     singles = [replace(arm, id=f"decoded-ep02-l{i:02}") for i, arm in enumerate(singles)]
     found = series_of([*decoded_arms(range(3), ("prompt",)), *singles])
     assert [series.name for series in found] == ["prompt", "prompt ep02"]
@@ -315,7 +313,7 @@ def beside(run: Path, made: object) -> ReportContents:
 
 
 def test_what_was_read_over_a_run_is_shown_beside_it(tmp_path: Path) -> None:
-    page, found = told_of(beside(tmp_path / "run", decode_file()), tmp_path / "out")
+    page, found = told_of(beside(tmp_path / "run", decode_file()))
     assert "Read in org/m over these runs: 11 of prompt, context: 8 questions" in page.text
     (strip,) = figures(found, "decoded-file-0")
     assert len(strip["table"]["rows"]) == 4
@@ -326,7 +324,7 @@ def test_what_was_read_over_a_run_is_shown_beside_it(tmp_path: Path) -> None:
 
 def test_a_forced_reading_is_stamped(tmp_path: Path) -> None:
     made = beside(tmp_path / "run", decode_file(forced="another tokenizer <x>"))
-    page, _ = told_of(made, tmp_path / "out")
+    page, _ = told_of(made)
     assert "another model than the one that was asked: another tokenizer <x>" in page.text
     assert any(own.get("class") == "prose warning" for own in page.all("div"))
 
@@ -338,7 +336,7 @@ def test_tokens_by_position_are_one_line(tmp_path: Path) -> None:
         {**base, "position": place, "tokens": [{**base["tokens"][0], "token": word}]}
         for place, word in ((1, " second"), (0, " first"))
     ]
-    _, found = told_of(beside(tmp_path / "run", made), tmp_path / "out")
+    _, found = told_of(beside(tmp_path / "run", made))
     (strip,) = figures(found, "decoded-file-0")
     ((*_,),) = [strip["table"]["rows"][0]]
     assert "first second" in strip["alt"] and len(strip["table"]["rows"]) == 1
@@ -348,3 +346,22 @@ def test_tokens_by_position_are_one_line(tmp_path: Path) -> None:
 def test_a_broken_file_is_named(tmp_path: Path, broken: object) -> None:
     with pytest.raises(UserError, match=r"decode\.json"):
         sections(beside(tmp_path / "run", broken))
+
+
+def test_a_word_that_placebos_have_too_is_set_back() -> None:
+    arms = [
+        decoded_arm("prompt", "meta", 0, tokens=(" joy", " the")),
+        decoded_arm("prompt", "neutral", 0, tokens=(" the", " wood")),
+    ]
+    found = section(decoded_contents(*decoded_scores(arms)))
+    assert found is not None
+    drawing = next(b for b in found.blocks if isinstance(b, Figure)).svg.inline
+    colour = {
+        word: re.search(rf'<text[^>]*style="([^"]*)"[^>]*>{word}<', drawing)
+        for word in ("joy", "the")
+    }
+    inks = {
+        word: match and re.search(r"fill:(?:var\()?([^;)]*)", match[1])
+        for word, match in colour.items()
+    }
+    assert inks["joy"] and inks["the"] and inks["joy"][1] != inks["the"][1]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.runs import RunArm, read_runs
+from emo_harness.runs import RunArm, RunsRead, read_runs
 from emo_harness.stimuli import Decoding
 from tests.lm_tasks.decoded_sets import decoding, meta_entries
 from tests.runs.made_runs import ARMS, made_run
@@ -103,9 +103,38 @@ def test_two_runs_of_many_decoded_arms_are_united_layer_by_layer(tmp_path: Path)
         assert one.scores[:, column].tolist() == expected
 
 
-def test_another_decoding_under_one_id_is_refused(tmp_path: Path) -> None:
-    for name, text, date in (("a", "heart lamp", "2026-01-01T00-00-00.000000"), ("b", "oh", LATER)):
-        arms = [*ARMS[:2], {**META, "text": text, "decoded": decoding("prompt", 3)}]
-        made_run(tmp_path / name, arms=arms, date=date)
+def two_runs(folder: Path, **changed: Any) -> RunsRead:
+    """Runs of one task by one model, with other words under one id."""
+    first = decoding("prompt", 3)
+    for name, text, date, made in (
+        ("a", "heart lamp", "2026-01-01T00-00-00.000000", first),
+        ("b", "winter voice", LATER, {**first, **changed}),
+    ):
+        made_run(
+            folder / name, arms=[*ARMS[:2], {**META, "text": text, "decoded": made}], date=date
+        )
+    return read_runs([folder], progress=False)
+
+
+def test_other_words_of_one_decoding_under_one_id_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="decoded-prompt-l03"):
-        read_runs([tmp_path], progress=False)
+        two_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": "org/another"},
+        {"site": "value"},
+        {"pooling": "mean"},
+        {"decoder": "nearest"},
+        {"vector": "mean"},
+    ],
+)
+def test_decodings_made_in_another_way_stand_side_by_side_and_are_not_merged(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    read_back = two_runs(tmp_path, **changed)
+    assert read_back.remarks == []
+    texts = {s.arms[-1].text for s in read_back.scores}
+    assert texts == {"heart lamp", "winter voice"}

@@ -27,7 +27,7 @@ from emo_harness.report.board_key import BoardKey
 from emo_harness.report.decoded.series import DecodedSeries, series_of
 from emo_harness.report.groups import Floats, Group
 from emo_harness.report.scope import Scope, scopes_of
-from emo_harness.runs import RunArm
+from emo_harness.runs import ArmScores, RunArm
 from emo_harness.runs.settings import plain_name
 
 SEED = 0
@@ -57,7 +57,7 @@ class DecodedDepth:
     """One series asked of one model on one board.
 
     Attributes:
-        label: the model that was asked, as in the claims; `model` its name.
+        label: the model that was asked, as in the claims.
         series: what was decoded, from which model.
         texts: the meta prompts' arms, one per layer.
         beside: the arms of all controls beside them.
@@ -68,12 +68,12 @@ class DecodedDepth:
             what may be said.
         against_random: meta prompt minus the random vectors of its layer; `random_q` over layers.
         random_trend: trend of that difference.
+        is_transfer: the texts come from another model than the one asked.
         p_random: of no difference from random vectors at any layer (signs of the layers' mean
             differences flipped); NaN without random vectors.
     """
 
     label: str
-    model: str
     board: BoardKey
     limited: bool
     series: DecodedSeries
@@ -90,17 +90,13 @@ class DecodedDepth:
     random_trend: Trend
     p_random: float
     margin_pp: float
+    is_transfer: bool
     p_holm: float = NAN
     word: str = "unknown"
 
     @property
     def layers(self) -> tuple[int, ...]:
         return self.series.layers
-
-    @property
-    def is_transfer(self) -> bool:
-        """Whether the texts come from another model than the one asked, as far as names tell."""
-        return self.series.decoded_in != plain_name(self.model)
 
     @property
     def meta(self) -> LayerRow:
@@ -151,7 +147,6 @@ def _depth(
     metas = united(scores[:, columns], units)
     return DecodedDepth(
         label=group.label,
-        model=group.head.model,
         board=group.board,
         limited=group.limited,
         series=series,
@@ -174,7 +169,16 @@ def _depth(
         ),
         p_random=_p_random(against, units, _rng(group, series)),
         margin_pp=margin_pp,
+        is_transfer=not _is_own(group.head, series),
     )
+
+
+def _is_own(asked: ArmScores, series: DecodedSeries) -> bool:
+    """Whether a model was asked its own: by what stands behind both names, else by the names."""
+    ids = (asked.facts.asked.identities.get("pretrained") or "", series.head.model_id or "")
+    if ids[0].partition(" ")[0] == ids[1].partition(" ")[0] != "":
+        return ids[0] == ids[1]
+    return plain_name(asked.model) == series.decoded_in
 
 
 def _units(texts: tuple[RunArm, ...]) -> list[int]:

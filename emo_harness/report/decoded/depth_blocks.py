@@ -80,11 +80,15 @@ def map_figure(depth: DecodedDepth, name: str, about: str, step_pp: float, folde
         f"{clear or 'None'} of {n_cells} cells can be told from zero (q over the map, controls "
         "apart)."
     )
+    below_told = {
+        (True, True): " Below the gap: gains on all subtasks together, with those of the controls.",
+        (True, False): " Below the gap: gains on all subtasks together.",
+        (False, True): " Below the gap: gains of the controls.",
+    }.get((len(depth.subtasks) > 1, len(depth.rows) > 1), "")
     alt = f"Heat map. {title}. {told}"
     return Figure(
         name,
-        f"{title}: meta prompts from layers (columns) on subtasks (rows). {told} Below the gap: "
-        "gains on all subtasks together, of the meta prompts and of their controls.",
+        f"{title}: meta prompts from layers (columns) on subtasks (rows). {told}{below_told}",
         alt,
         heat_map(
             gains,
@@ -109,12 +113,12 @@ def curve_figure(depth: DecodedDepth, name: str, about: str, folded: str) -> Fig
     title = f"Gain over layers, {about}"
     shown = [_curve(depth, row) for row in depth.rows]
     alt = f"{title}. {trend_sentence(depth)}"
-    random = depth.row("random")
-    band = "; grey band: that of the random vectors" if random else ""
+    band = "; grey band: that of the random vectors" if depth.row("random") else ""
+    dashed = " Broken lines: controls." if len(depth.rows) > 1 else ""
     return Figure(
         name,
-        f"{title}, all subtasks together: meta prompts with 95% intervals over questions{band}. "
-        "Dashed: other controls.",
+        f"{title}, all questions together: meta prompts with 95% intervals over questions{band}."
+        f"{dashed}",
         alt,
         curves(
             shown, ("layer", "gain over control, pp"), 0, "no gain", name, title, alt, depth.layers

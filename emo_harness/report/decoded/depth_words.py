@@ -11,7 +11,7 @@ import numpy as np
 from emo_harness.effects import Gain, Trend
 from emo_harness.report.blocks import Raw, Verdict
 from emo_harness.report.decoded.depth import DecodedDepth
-from emo_harness.report.numerals import JOIN, MINUS, count, gain, probability
+from emo_harness.report.numerals import JOIN, MINUS, UNKNOWN, count, gain, pp, probability
 
 ALPHA = 0.05
 TONES = {"rises": "up", "falls": "down", "no difference larger than the margin": "same"}
@@ -48,11 +48,14 @@ def trend_sentence(depth: DecodedDepth) -> str:
         f"From layer {first} to layer {last} the fitted gain changes by {_told(trend.slope)} pp "
         f"(n = {count(trend.n)} questions, {len(depth.layers)} layers{same}; layers permuted: "
         f"{_p(trend.p)}{_corrected(trend.p, depth.p_holm)}; rank correlation "
-        f"{_signed(trend.rank_correlation)}, {_p(trend.p_rank)}; margin "
+        f"{_correlation(trend.rank_correlation)}, {_p(trend.p_rank)}; margin "
         f"{depth.margin_pp:g} pp)."
     )
+    is_tilted = trend.slope.low_pp > 0 or trend.slope.high_pp < 0
     if trend.least_p > ALPHA:
         told += f" So few layers cannot give a p below {probability(trend.least_p)}."
+    elif is_tilted and not depth.p_holm <= ALPHA:
+        told += " These words do not all act alike, but depth orders them no better than chance."
     return told
 
 
@@ -89,7 +92,7 @@ def random_sentence(depth: DecodedDepth) -> str:
     if math.isnan(depth.p_random):
         return f"{told}."
     mean = float(np.mean([g.mean_pp for g in known]))
-    together = f"on all layers together {_signed(mean, 1)} pp, {_p(depth.p_random)}"
+    together = f"on all layers together {pp(mean)} pp, {_p(depth.p_random)}"
     return f"{told}; {together}."
 
 
@@ -136,8 +139,8 @@ def _p(p: float) -> str:
     return "".join(("p", JOIN, "<" if shown.startswith("<") else "=", JOIN, shown.lstrip("<")))
 
 
-def _signed(value: float, decimals: int = 2) -> str:
-    return "–" if math.isnan(value) else f"{value:+.{decimals}f}".replace("-", MINUS)
+def _correlation(value: float) -> str:
+    return UNKNOWN if math.isnan(value) else f"{value:+.2f}".replace("-", MINUS)
 
 
 def _numbers(depth: DecodedDepth) -> dict[str, Raw]:

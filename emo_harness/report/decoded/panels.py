@@ -89,8 +89,17 @@ def _heading(panel: Sequence[DecodedDepth]) -> str:
     depth = panel[0]
     board = depth.board
     asked = f"{board.benchmark}, {MODES.get(board.mode, board.mode)}, placement {board.placement}"
-    told = f"decoded in {depth.series.decoded_in}, asked of {depth.label} ({asked})"
+    told = f"decoded in {depth.series.decoded_in}, asked of {_asked_of(depth)} ({asked})"
     return f"Transfer: {told}" if depth.is_transfer else told[0].upper() + told[1:]
+
+
+def _asked_of(depth: DecodedDepth) -> str:
+    """The label; without where it was decoded, which is told beside it."""
+    name, _, settings = depth.label.removesuffix("]").rpartition(" [")
+    kept = [part for part in settings.split(", ") if not part.startswith("decoded_in=")]
+    if not name or not depth.label.endswith("]"):
+        return depth.label
+    return f"{name} [{', '.join(kept)}]" if kept else name
 
 
 def _strips(panel: Sequence[DecodedDepth], anchor: str) -> list[Block]:
@@ -115,7 +124,7 @@ def _strips(panel: Sequence[DecodedDepth], anchor: str) -> list[Block]:
 
 def _figures(depth: DecodedDepth, name: str, step_pp: float, is_folded: bool) -> list[Block]:
     series = depth.series
-    about = f"{series.name}, decoded in {series.decoded_in}, asked of {depth.label}"
+    about = f"{series.name}, decoded in {series.decoded_in}, asked of {_asked_of(depth)}"
     folded = f"Map: {about}" if is_folded else ""
     curve = curve_figure(depth, f"{name}-curve", about, folded and f"Curve: {about}")
     made: list[Block] = [map_figure(depth, f"{name}-map", about, step_pp, folded)]
