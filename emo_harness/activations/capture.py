@@ -261,6 +261,6 @@ def _refuse_not_finite(
         expected="finite activations",
         fix="store them with --dtype bfloat16 or float32, into another --out"
         if overflows
-        else "compute in another dtype (float32 is the safest), check the model's weights, or leave "
-        "this prompt out; finished shards stay",
+        else "compute in another dtype (float32 is the safest), check the model's weights, or "
+        "leave this prompt out; finished shards stay",
     ) from error

@@ -75,15 +75,22 @@ def command(
         group_summary,
         shift_table,
     )
-    from emo_harness.run_model import is_steered, load_run_model, sampled_questions, write_posthoc
+    from emo_harness.run_model import (
+        is_steered,
+        load_run_model,
+        sampled_questions,
+        unsteered,
+        write_posthoc,
+    )
     from emo_harness.runs import read_runs
 
     chosen = _chosen(load_axes(axes), axis, site, layers)
-    scores = read_runs([run]).scores
+    every = read_runs([run]).scores
+    scores = unsteered(every)
     drawn = sampled_questions(scores, questions, seed)
     some = [one.at(rows) for one, rows in zip(scores, drawn, strict=True) if len(rows)]
     groups = asked_groups(some)
-    steered = {(one.task, one.settings.get("steer")) for one in scores if is_steered(one)}
+    steered = {(one.task, one.settings.get("steer")) for one in every if is_steered(one)}
     if steered:
         typer.echo(
             f"left out: {len(steered)} tasks asked of a steered model, whose prompts would be read "
@@ -153,6 +160,10 @@ def _print(result: dict[str, Any], run: Path, file: Path) -> None:
     where = console()
     read = AxisShift.model_validate(result)
     for group in read.groups:
+        if group.n_cut:
+            typer.echo(
+                f"left out, since they did not fit the model's context: {group.n_cut} prompts"
+            )
         for axis in group.axes:
             rows = [
                 (

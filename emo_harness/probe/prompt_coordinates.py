@@ -9,7 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from emo_harness.activations.capture import vectors
+from emo_harness.activations.encoding import encode_prompts
 from emo_harness.activations.loading import LoadedModel
+from emo_harness.activations.prompt_rows import context_length
 from emo_harness.axes import Axis
 from emo_harness.errors import UserError, quoted
 from emo_harness.steer import require_same_model
@@ -32,7 +34,7 @@ def coordinate_reader(
     the first axis in every layer.
 
     Prompts are read at their last token, in portions of neighbours, so that the beginnings they
-    share are computed once.
+    share are computed once. One that exceeds the model's context has no coordinates: NaN.
 
     Args:
         axes: of the same site and layers, fitted in this model.
@@ -63,10 +65,13 @@ def coordinate_reader(
     from_where = np.array(origins + [0.0] * n_random)
     row_bytes = 4 * len(layers) * axes[0].vectors.shape[1]
     n_held = max(1, HELD_BYTES // row_bytes)
+    room = context_length(loaded)
 
     def read(texts: Sequence[str]) -> Floats:
-        order = sorted(range(len(texts)), key=texts.__getitem__)
-        found = np.empty((len(texts), len(every)))
+        fits = [i for i, n in enumerate(_n_tokens(loaded, texts)) if room is None or n <= room]
+        advance(len(texts) - len(fits))
+        order = sorted(fits, key=texts.__getitem__)
+        found = np.full((len(texts), len(every)), np.nan)
         for first in range(0, len(order), n_held):
             some = order[first : first + n_held]
             prompts = pd.DataFrame({"text": [texts[i] for i in some]})
@@ -76,3 +81,10 @@ def coordinate_reader(
         return found
 
     return read
+
+
+def _n_tokens(loaded: LoadedModel, texts: Sequence[str]) -> list[int]:
+    if not texts:
+        return []
+    encoded = encode_prompts(loaded.tokenizer, pd.DataFrame({"text": list(texts)}))
+    return [int(n) for n in encoded.n_tokens]

@@ -61,13 +61,24 @@ class AskedGroup:
     @cached_property
     def scores(self) -> Floats:
         """(n, n_arms), NaN where an arm was not asked."""
+        return self._by_arm([member.scores for member in self.members])
+
+    @cached_property
+    def was_cut(self) -> NDArray[np.bool_]:
+        """(n, n_arms), whether the run is known to have cut a prompt's beginning."""
+        cut = [member.truncated for member in self.members]
+        sizes = [member.scores.shape for member in self.members]
+        known = [np.zeros(n) if one is None else one for one, n in zip(cut, sizes, strict=True)]
+        return self._by_arm(known) == 1
+
+    def _by_arm(self, of_members: Sequence[NDArray[Any]]) -> Floats:
         parts = []
-        for member in self.members:
+        for member, values in zip(self.members, of_members, strict=True):
             place = {arm.id: column for column, arm in enumerate(member.arms)}
             part = np.full((len(member.questions), len(self.arms)), np.nan)
             for column, arm in enumerate(self.arms):
                 if arm.id in place:
-                    part[:, column] = member.scores[:, place[arm.id]]
+                    part[:, column] = values[:, place[arm.id]]
             parts.append(part)
         return np.concatenate(parts)
 
@@ -106,7 +117,8 @@ def coordinates(group: AskedGroup, read: Reader, n_columns: int, n_questions: in
             share their beginnings.
 
     Returns:
-        (n, n_arms, n_columns) float64; NaN where an arm was not asked.
+        (n, n_arms, n_columns) float64; NaN where an arm was not asked, or its prompt is not what
+        the model saw, since it did not fit.
     """
     found = np.full((*group.scores.shape, n_columns), np.nan)
     for first, prompts in _prompts(group, n_questions):
@@ -162,6 +174,7 @@ def group_summary(
         "placement": group.head.placement,
         "asked": group.head.family,
         "n_questions": len(group.scores),
+        "n_cut": int((np.isnan(found[:, :, 0]) & ~np.isnan(group.scores)).sum()),
         "axes": [
             {
                 "axis": axis.name,
@@ -196,7 +209,7 @@ def _prompts(
                 (row, column_of[arm], text)
                 for row, answer in enumerate(answers)
                 for arm, text in answer.prompts.items()
-                if arm in column_of
+                if arm in column_of and not group.was_cut[first + row, column_of[arm]]
             ],
         )
 

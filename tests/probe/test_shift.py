@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,16 @@ from emo_harness.axes import Axis, save_axes
 from emo_harness.cli.main import app
 from emo_harness.errors import UserError
 from emo_harness.lm_models import WEIGHTS
-from emo_harness.probe.shift import asked_groups, coordinates, group_summary, shift_table
+from emo_harness.probe.shift import (
+    AskedGroup,
+    asked_groups,
+    coordinates,
+    group_summary,
+    shift_table,
+)
 from emo_harness.runs import read_runs
 from tests.runs.made_runs import ARMS, made_run
+from tests.runs.made_runs import sha256 as question_hash
 
 N = 60
 STIMULI = [{"id": f"s{i}", "kind": "stimulus", "family": "own", "text": f"T{i}."} for i in range(8)]
@@ -66,6 +74,18 @@ def test_coordinates_are_those_of_each_arms_own_prompt(tmp_path: Path) -> None:
     assert len(table) == N * 9
     assert (table.loc[table.arm == "control", "valence_shift"] == 0).all()
     assert (table.loc[table.arm == "s3", "valence_shift"] == 4).all()
+
+
+def test_prompts_that_did_not_fit_are_left_out(tmp_path: Path) -> None:
+    (group,) = asked_groups(read_runs([a_run(tmp_path, lambda q, a: 1.0)]).scores)
+    member = group.members[0]
+    cut = np.zeros(member.scores.shape, bool)
+    cut[4, 2] = True
+    group = AskedGroup((replace(member, truncated=cut),))
+    found = coordinates(group, reader(lambda q, s: np.nan if (q, s) == (7, 0) else 1.0), 1)
+    asked = np.argwhere(np.isnan(found[:, :, 0])).tolist()
+    assert asked == [[4, 2], [member.questions.index(question_hash("q7")), 1]]
+    assert group_summary(group, found, axes(), np.random.default_rng(0))["n_cut"] == 2
 
 
 def test_a_planted_relation_is_found_between_stimuli(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from emo_harness.report.page import render
 from emo_harness.report.page_numbers import page_numbers
 from emo_harness.report.sections import sections
 from emo_harness.report.sections.decoded import section
+from emo_harness.runs import AskedModel
 from tests.report.made_decoded import (
     decoded_arm,
     decoded_arms,
@@ -192,13 +193,37 @@ def test_subtasks_asked_of_a_part_of_the_layers_leave_cells_empty() -> None:
     }
 
 
-def test_single_stimuli_are_series_of_their_own() -> None:
-    singles = [decoded_arm("prompt", "meta", layer, vector="ep02") for layer in range(3)]
-    singles = [replace(arm, id=f"decoded-ep02-l{i:02}") for i, arm in enumerate(singles)]
-    found = series_of([*decoded_arms(range(3), ("prompt",)), *singles])
-    assert [series.name for series in found] == ["prompt", "prompt ep02"]
+def test_stimuli_decoded_one_by_one_are_averaged_within_a_layer() -> None:
+    singles = [
+        replace(
+            decoded_arm("prompt", "meta", layer, vector=name, n_layers=3),
+            id=f"decoded-{name}-l{layer:02}",
+            text=f"{name} {layer}",
+        )
+        for name in ("ep02", "ep08")
+        for layer in range(3)
+    ]
+    arms = [*decoded_arms(range(3), ("prompt",)), *singles]
+    found = series_of(arms)
+    assert [series.name for series in found] == ["prompt", "prompt, each stimulus"]
     # Their controls are those of the family's vector.
     assert all(set(series.controls) >= {"random", "neutral"} for series in found)
+    assert [len(own) for own in found[1].columns.values()] == [2, 2, 2]
+    (scores,) = decoded_scores(arms, subtasks=("navigate",))
+    page, told = told_of(decoded_contents(scores))
+    assert [v["about"] for v in verdicts(told)] == [
+        "prompt · 3 of 3 layers",
+        "prompt, each stimulus · 3 of 3 layers, mean of 2 meta prompts each",
+    ]
+    table = figures(told, "-map")[1]["table"]
+    row = dict(zip(table["columns"], table["rows"][1], strict=True))
+    column = [arm.id for arm in scores.arms].index
+    own = scores.scores[:, [column("decoded-ep02-l01"), column("decoded-ep08-l01")]]
+    assert row["arm"] == "decoded-ep02-l01, decoded-ep08-l01"
+    assert row["gain pp"] == pytest.approx(
+        100 * float((own.mean(axis=1) - scores.scores[:, 0]).mean())
+    )
+    assert "prompt ep02" in page.text and "prompt ep08" in page.text
 
 
 def test_controls_stand_beside_their_own_source_and_decoding_alone() -> None:
@@ -365,3 +390,29 @@ def test_a_word_that_placebos_have_too_is_set_back() -> None:
         for word, match in colour.items()
     }
     assert inks["joy"] and inks["the"] and inks["joy"][1] != inks["the"][1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "decoded", "is_transfer"),
+    [
+        ("commit a", "commit b", True),
+        ("commit a", "commit a", False),
+        # Hashes of another kind tell nothing; names do.
+        ("files a", "content b", False),
+        ("commit a", None, False),
+    ],
+)
+def test_what_stands_behind_a_name_tells_transfer(
+    asked: str, decoded: str | None, is_transfer: bool
+) -> None:
+    arms = decoded_arms(kinds=(), model_id=decoded)
+    (scores,) = decoded_scores(arms, subtasks=("navigate",))
+    facts = replace(scores.facts, asked=AskedModel(identities={"pretrained": asked}))
+    made = decoded_contents(replace(scores, facts=facts))
+    assert {depth.is_transfer for depth in made.decoded} == {is_transfer}
+
+
+def test_an_embedded_model_is_the_same_under_both_of_its_names() -> None:
+    arms = decoded_arms(kinds=(), model="emo-demo")
+    (scores,) = decoded_scores(arms, subtasks=("navigate",), model="emo-demo-lm")
+    assert not any(depth.is_transfer for depth in decoded_contents(scores).decoded)

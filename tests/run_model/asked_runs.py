@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,18 @@ from tests.conftest import expanded_texts
 
 MC = "emo_calibration_attack"
 GENERATED = "emo_bbh_mini_attack_navigate"
+# For these tasks' prompts; and answers no longer than needed.
+ROOM = {"max_position_embeddings": 512}
+SHORT: dict[str, Any] = {"gen_kwargs": {"max_gen_toks": 12}}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model, and what it was asked by lm-eval: options rated, and answers generated."""
+
+    model: Path
+    rated: Path
+    generated: Path
 
 
 def asked(
@@ -62,6 +76,16 @@ def asked(
 
 def scores_of(*folders: Path) -> list[ArmScores]:
     return read_runs(folders, count_tokens=False, progress=False).scores
+
+
+def unrecorded(scores: Sequence[ArmScores]) -> list[ArmScores]:
+    """As of a run that was made before its model's files were recorded."""
+    return [told_otherwise(one, identities={}) for one in scores]
+
+
+def told_otherwise(one: ArmScores, **changes: Any) -> ArmScores:
+    """Scores whose results file says something else of the model."""
+    return replace(one, facts=replace(one.facts, asked=replace(one.facts.asked, **changes)))
 
 
 def change_weights(folder: Path, share: float = 0.5) -> None:

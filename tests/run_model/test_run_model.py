@@ -3,65 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.run_model import load_run_model, own_model
+from emo_harness.run_model import load_run_model
 from emo_harness.run_model.logged_answers import log_likelihood
-from emo_harness.runs import ArmScores, read_answers
+from emo_harness.runs import read_answers
 from tests.lm_models.local_models import saved, tokenizer
-from tests.run_model.asked_runs import GENERATED, MC, asked, change_weights, scores_of
+from tests.run_model.asked_runs import (
+    GENERATED,
+    MC,
+    ROOM,
+    SHORT,
+    Asked,
+    asked,
+    change_weights,
+    scores_of,
+    told_otherwise,
+    unrecorded,
+)
 from tests.runs.made_runs import made_run
-
-ROOM = {"max_position_embeddings": 512}
-SHORT = {"gen_kwargs": {"max_gen_toks": 12}}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A model, and what it was asked by lm-eval: options rated, and answers generated."""
-
-    model: Path
-    rated: Path
-    generated: Path
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Asked:
-    folder = tmp_path_factory.mktemp("asked")
-    model = saved(folder / "model", "llama", **ROOM)
-    args = {"pretrained": str(model)}
-    return Asked(
-        model,
-        asked(folder / "rated", args, MC),
-        asked(folder / "generated", args, GENERATED, **SHORT),
-    )
-
-
-@pytest.fixture
-def changed(runs: Asked, tmp_path: Path) -> Iterator[Asked]:
-    """The same runs, whose model's weights were replaced in its folder since."""
-    kept = tmp_path / "kept"
-    shutil.copytree(runs.model, kept)
-    change_weights(runs.model)
-    yield runs
-    shutil.rmtree(runs.model)
-    shutil.copytree(kept, runs.model)
-
-
-def unrecorded(scores: list[ArmScores]) -> list[ArmScores]:
-    """As of a run that was made before its model's files were recorded."""
-    return [
-        replace(one, facts=replace(one.facts, asked=replace(one.facts.asked, identities={})))
-        for one in scores
-    ]
 
 
 @pytest.mark.parametrize("mode", ["rated", "generated"])
@@ -150,10 +114,7 @@ def test_another_commit_or_number_of_parameters_is_another_model(runs: Asked) ->
         ({"n_parameters": 7}, "parameters, where"),
         ({"special_tokens": {"eos": ("<end>", 5)}}, "a tokenizer whose eos token is '</s>'"),
     ):
-        odd = [
-            replace(one, facts=replace(one.facts, asked=replace(one.facts.asked, **change)))
-            for one in scores
-        ]
+        odd = [told_otherwise(one, **change) for one in scores]
         with pytest.raises(UserError, match=match):
             load_run_model(odd, device="cpu")
 
@@ -206,16 +167,8 @@ def test_a_tokenizer_from_elsewhere_is_taken_from_there(runs: Asked, tmp_path: P
         assert found.is_same
         assert found.loaded.tokenizer("a").input_ids[0] == words.bos_token_id
     # The tokenizer that lies beside the weights is another one.
-    plain = [
-        replace(
-            one,
-            facts=replace(
-                one.facts,
-                asked=replace(one.facts.asked, arguments={"pretrained": str(runs.model)}),
-            ),
-        )
-        for one in unrecorded(scores_of(run))
-    ]
+    beside = {"pretrained": str(runs.model)}
+    plain = [told_otherwise(one, arguments=beside) for one in unrecorded(scores_of(run))]
     with pytest.raises(UserError, match="other log-likelihoods"):
         load_run_model(plain, device="cpu")
 
@@ -284,122 +237,3 @@ def test_log_likelihoods_are_those_that_lm_eval_logged(runs: Asked) -> None:
             assert log_likelihood(loaded, answer.prompts[arm], option) == pytest.approx(
                 logged, abs=1e-4
             )
-
-
-@pytest.mark.parametrize(
-    ("backend", "args"),
-    [
-        ("openai-completions", {"model": "davinci-002"}),
-        ("local-completions", {"model": "org/m", "base_url": "http://localhost/v1/completions"}),
-        ("local-completions", {"pretrained": "org/m", "base_url": "http://localhost/v1"}),
-        ("gguf", {"base_url": "http://localhost:8000"}),
-        ("dummy", {}),
-    ],
-)
-def test_weights_on_a_server_are_explained_and_forced(
-    runs: Asked, tmp_path: Path, backend: str, args: dict[str, Any]
-) -> None:
-    run = made_run(tmp_path / "run", model="org/m", config={"model": backend, "model_args": args})
-    scores = scores_of(run)
-    with pytest.raises(UserError, match="whose weights are not here") as refused:
-        load_run_model(scores, device="cpu")
-    assert backend in refused.value.found
-    assert "--model ORG/MODEL --force" in refused.value.fix
-    with pytest.raises(UserError, match="its weights are not here"):
-        load_run_model(scores, name=str(runs.model), device="cpu")
-    found = load_run_model(scores, name=str(runs.model), device="cpu", force=True)
-    assert not found.is_same
-    assert found.forced is not None
-    assert backend in found.forced
-
-
-def test_messages_that_a_server_rendered_are_no_prompts(runs: Asked, tmp_path: Path) -> None:
-    run = made_run(
-        tmp_path / "run",
-        config={"model": "local-chat-completions", "model_args": {"model": "org/m"}},
-        results={"chat_template": "", "chat_template_sha": None},
-    )
-    with pytest.raises(UserError, match="chat messages"):
-        load_run_model(scores_of(run), name=str(runs.model), device="cpu", force=True)
-
-
-@pytest.mark.parametrize("backend", ["vllm", "sglang", "hf", "emo-hf"])
-def test_engines_that_load_weights_tell_where_from(
-    runs: Asked, tmp_path: Path, backend: str
-) -> None:
-    run = made_run(
-        tmp_path, config={"model": backend, "model_args": {"pretrained": str(runs.model)}}
-    )
-    assert own_model(scores_of(run)).place == str(runs.model)
-
-
-def test_arguments_that_older_versions_log_as_text_are_read(runs: Asked, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(runs.rated, run)
-    (results,) = run.rglob("results_*.json")
-    logged = json.loads(results.read_text("utf-8"))
-    logged["config"]["model_args"] = f"pretrained={runs.model},dtype=float32"
-    results.write_text(json.dumps(logged))
-    assert load_run_model(scores_of(run), device="cpu").is_same
-
-
-def test_the_embedded_model_is_found_by_its_name(tmp_path: Path) -> None:
-    elsewhere = "/another/environment/emo_harness/demo/weights/emo-demo-lm"
-    for number, (backend, args) in enumerate(
-        [
-            ("emo-demo", {}),
-            ("emo-demo", {"pretrained": elsewhere}),
-            ("hf", {"pretrained": elsewhere}),
-        ]
-    ):
-        run = made_run(tmp_path / str(number), config={"model": backend, "model_args": args})
-        assert own_model(scores_of(run)).place == "emo-demo"
-
-
-def test_several_models_are_named_with_their_folders(tmp_path: Path) -> None:
-    for name in ("org/a", "org/b"):
-        made_run(tmp_path / name, model=name, config={"model_args": {"pretrained": name}})
-    with pytest.raises(UserError, match="several models: org/a, org/b") as refused:
-        load_run_model(scores_of(tmp_path))
-    assert str(tmp_path / "org/a") in refused.value.fix
-    revised = {"model_args": {"pretrained": "org/a", "revision": "v2"}, "model_revision": "v2"}
-    made_run(tmp_path / "org/a2", model="org/a", config=revised)
-    with pytest.raises(UserError, match="several models: org/a, org/a@v2"):
-        load_run_model(scores_of(tmp_path / "org/a", tmp_path / "org/a2"))
-
-
-def test_one_model_in_several_dtypes_and_engines_is_one(runs: Asked, tmp_path: Path) -> None:
-    place = str(runs.model)
-    made_run(tmp_path / "a", config={"model_args": {"pretrained": place}})
-    made_run(tmp_path / "b", config={"model": "vllm", "model_args": {"pretrained": place}})
-    relative = os.path.relpath(place)
-    made_run(tmp_path / "c", config={"model_args": {"pretrained": relative, "dtype": "float16"}})
-    assert len(own_model(scores_of(tmp_path)).asked) == 3
-
-
-@pytest.mark.parametrize(
-    "steered",
-    [
-        {"model_args": {"pretrained": "m", "steer": "axes.safetensors:valence:+1"}},
-        {"model": "steered", "model_args": {"pretrained": "m", "steer_path": "v.pt"}},
-    ],
-)
-def test_steered_runs_are_left_out_and_alone_refused(
-    tmp_path: Path, steered: dict[str, Any]
-) -> None:
-    made_run(tmp_path / "steered", config=steered)
-    with pytest.raises(UserError, match="a steered model alone"):
-        own_model(scores_of(tmp_path))
-    made_run(tmp_path / "plain", config={"model_args": {"pretrained": "m"}})
-    (kept,) = {one.facts.results_file for one in own_model(scores_of(tmp_path)).scores}
-    assert kept.startswith("plain")
-
-
-@pytest.mark.parametrize("argument", ["delta", "gguf_file", "subfolder"])
-def test_weights_that_were_changed_while_loading_are_explained(
-    runs: Asked, tmp_path: Path, argument: str
-) -> None:
-    args = {"pretrained": str(runs.model), argument: "x"}
-    run = made_run(tmp_path, config={"model_args": args})
-    with pytest.raises(UserError, match=f"with {argument}=x"):
-        load_run_model(scores_of(run), device="cpu")

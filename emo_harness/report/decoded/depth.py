@@ -59,7 +59,7 @@ class DecodedDepth:
     Attributes:
         label: the model that was asked, as in the claims.
         series: what was decoded, from which model.
-        texts: the meta prompts' arms, one per layer.
+        texts: the meta prompts' arms, one or more per layer.
         beside: the arms of all controls beside them.
         subtasks: those asked; a single one is not told apart from all.
         cells: (subtasks, layers) gains of the meta prompts; `cells_q` over the map.
@@ -77,7 +77,7 @@ class DecodedDepth:
     board: BoardKey
     limited: bool
     series: DecodedSeries
-    texts: tuple[RunArm, ...]
+    texts: tuple[tuple[RunArm, ...], ...]
     beside: tuple[RunArm, ...]
     subtasks: tuple[str, ...]
     cells: tuple[tuple[Gain, ...], ...]
@@ -134,17 +134,18 @@ def _depth(
 ) -> DecodedDepth:
     columns = list(series.columns.values())
     scores, control, strata = group.scores, group.scores[:, 0], group.strata
-    texts = tuple(group.arms[i] for i in columns)
+    by_layer = np.stack([scores[:, list(own)].mean(axis=1) for own in columns], axis=1)
+    texts = tuple(tuple(group.arms[i] for i in own) for own in columns)
     units = _units(texts)
     depth = united(np.array(series.layers, dtype=np.float64), units)
     random = [
         scores[:, list(series.controls.get("random", {}).get(layer, ()))] for layer in series.layers
     ]
-    against, random_q = layer_contrasts(scores[:, columns], random, strata)
+    against, random_q = layer_contrasts(by_layer, random, strata)
     with_random = [place for place, base in enumerate(random) if base.shape[1]]
     bases = np.stack([random[i].mean(axis=1) for i in with_random], axis=1) if with_random else None
-    cells = _cells(scopes, columns)
-    metas = united(scores[:, columns], units)
+    cells = _cells(group, scopes, columns)
+    metas = united(by_layer, units)
     return DecodedDepth(
         label=group.label,
         board=group.board,
@@ -161,7 +162,7 @@ def _depth(
         against_random=tuple(against),
         random_q=random_q,
         random_trend=layer_trend(
-            scores[:, [columns[i] for i in with_random]],
+            by_layer[:, with_random],
             control if bases is None else bases,
             [series.layers[i] for i in with_random],
             _rng(group, series),
@@ -181,19 +182,30 @@ def _is_own(asked: ArmScores, series: DecodedSeries) -> bool:
     return plain_name(asked.model) == series.decoded_in
 
 
-def _units(texts: tuple[RunArm, ...]) -> list[int]:
+def _units(texts: tuple[tuple[RunArm, ...], ...]) -> list[int]:
     """Numbers of the different texts, in the order of the layers."""
-    number = {text: i for i, text in enumerate(dict.fromkeys(arm.text for arm in texts))}
-    return [number[arm.text] for arm in texts]
+    told = [tuple(sorted(arm.text for arm in own)) for own in texts]
+    number = {text: i for i, text in enumerate(dict.fromkeys(told))}
+    return [number[text] for text in told]
 
 
-def _cells(scopes: Sequence[Scope], columns: list[int]) -> tuple[tuple[Gain, ...], ...]:
-    apart = scopes[1:] or scopes
-    return tuple(tuple(scope.single(i).gain for i in columns) for scope in apart)
+def _cells(
+    group: Group, scopes: Sequence[Scope], columns: list[tuple[int, ...]]
+) -> tuple[tuple[Gain, ...], ...]:
+    def gain(number: int, scope: Scope, own: tuple[int, ...]) -> Gain:
+        if len(own) == 1:
+            return scope.single(own[0]).gain
+        rows = group.strata == number
+        return paired_gain(group.scores[rows][:, list(own)], group.scores[rows, 0])
+
+    apart = list(enumerate(scopes[1:] or scopes))
+    return tuple(tuple(gain(number, scope, own) for own in columns) for number, scope in apart)
 
 
-def _rows(group: Group, series: DecodedSeries, columns: list[int]) -> tuple[LayerRow, ...]:
-    by_kind: dict[str, list[tuple[int, ...]]] = {"meta": [(i,) for i in columns]}
+def _rows(
+    group: Group, series: DecodedSeries, columns: list[tuple[int, ...]]
+) -> tuple[LayerRow, ...]:
+    by_kind: dict[str, list[tuple[int, ...]]] = {"meta": columns}
     for kind, by_layer in series.controls.items():
         by_kind[kind] = [by_layer.get(layer, ()) for layer in series.layers]
     control = group.scores[:, 0]

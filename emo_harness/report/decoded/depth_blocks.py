@@ -150,8 +150,8 @@ def _curve(depth: DecodedDepth, row: LayerRow) -> Curve:
 def _map_cells(depth: DecodedDepth) -> Iterator[list[Cell]]:
     several = len(depth.subtasks) > 1
     for subtask, row, q in zip(depth.subtasks, depth.cells, depth.cells_q, strict=True):
-        for layer, arm, found, value in zip(depth.layers, depth.texts, row, q, strict=True):
-            yield _gain_cells(subtask, "meta", layer, arm.id, found, value)
+        for layer, ids, found, value in zip(depth.layers, depth.meta.arms, row, q, strict=True):
+            yield _gain_cells(subtask, "meta", layer, ", ".join(ids), found, value)
     for layer_row in depth.rows:
         if layer_row is depth.meta and not several:
             continue

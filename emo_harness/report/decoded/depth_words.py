@@ -11,7 +11,7 @@ import numpy as np
 from emo_harness.effects import Gain, Trend
 from emo_harness.report.blocks import Raw, Verdict
 from emo_harness.report.decoded.depth import DecodedDepth
-from emo_harness.report.numerals import JOIN, MINUS, UNKNOWN, count, gain, pp, probability
+from emo_harness.report.numerals import JOIN, MINUS, count, gain, pp, probability
 
 ALPHA = 0.05
 TONES = {"rises": "up", "falls": "down", "no difference larger than the margin": "same"}
@@ -20,7 +20,7 @@ TONES = {"rises": "up", "falls": "down", "no difference larger than the margin":
 def verdict_of(depth: DecodedDepth) -> Verdict:
     """The trend's verdict, and what stands beside it."""
     return Verdict(
-        about=f"{depth.series.name} · over {_layers(depth)}",
+        about=f"{depth.series.name} · {_layers(depth)}",
         word=depth.word,
         tone=TONES.get(depth.word, "open"),
         sentence=trend_sentence(depth),
@@ -44,16 +44,20 @@ def trend_sentence(depth: DecodedDepth) -> str:
         if depth.n_texts < len(depth.layers)
         else ""
     )
+    ranked = (
+        ""
+        if math.isnan(trend.rank_correlation)
+        else f"; rank correlation {_correlation(trend.rank_correlation)}, {_p(trend.p_rank)}"
+    )
     told = (
         f"From layer {first} to layer {last} the fitted gain changes by {_told(trend.slope)} pp "
         f"(n = {count(trend.n)} questions, {len(depth.layers)} layers{same}; layers permuted: "
-        f"{_p(trend.p)}{_corrected(trend.p, depth.p_holm)}; rank correlation "
-        f"{_correlation(trend.rank_correlation)}, {_p(trend.p_rank)}; margin "
+        f"{_p(trend.p)}{_corrected(trend.p, depth.p_holm)}{ranked}; margin "
         f"{depth.margin_pp:g} pp)."
     )
     is_tilted = trend.slope.low_pp > 0 or trend.slope.high_pp < 0
     if trend.least_p > ALPHA:
-        told += f" So few layers cannot give a p below {probability(trend.least_p)}."
+        told += f" {trend.n_layers} layers cannot give a p below {probability(trend.least_p)}."
     elif is_tilted and not depth.p_holm <= ALPHA:
         told += " These words do not all act alike, but depth orders them no better than chance."
     return told
@@ -68,11 +72,8 @@ def last_sentence(depth: DecodedDepth) -> str:
     low, high = trend.last.low_pp, trend.last.high_pp
     clear = trend.p_last <= ALPHA and (low > 0 or high < 0)
     word = ("better" if low > 0 else "worse") if clear else "not clearly better or worse"
-    few = (
-        f", with so few layers at least {probability(trend.least_p_last)}"
-        if trend.least_p_last > ALPHA
-        else ""
-    )
+    is_few = trend.least_p <= ALPHA < trend.least_p_last
+    few = f", at the least {probability(trend.least_p_last)}" if is_few else ""
     return (
         f"{which} against the rest: {word}, {_told(trend.last)} pp (layers permuted: "
         f"{_p(trend.p_last)}{few})."
@@ -116,9 +117,11 @@ def _shows_something(depth: DecodedDepth) -> bool:
 
 def _layers(depth: DecodedDepth) -> str:
     layers = depth.layers
+    most = max(len(own) for own in depth.texts)
+    each = f", mean of {most} meta prompts each" if most > 1 else ""
     if len(layers) == 1:
-        return f"layer {layers[0]} of {depth.series.head.n_layers}"
-    return f"{len(layers)} of {depth.series.head.n_layers} layers"
+        return f"layer {layers[0]} of {depth.series.head.n_layers}{each}"
+    return f"{len(layers)} of {depth.series.head.n_layers} layers{each}"
 
 
 def _told(found: Gain) -> str:
@@ -140,7 +143,7 @@ def _p(p: float) -> str:
 
 
 def _correlation(value: float) -> str:
-    return UNKNOWN if math.isnan(value) else f"{value:+.2f}".replace("-", MINUS)
+    return f"{value:+.2f}".replace("-", MINUS)
 
 
 def _numbers(depth: DecodedDepth) -> dict[str, Raw]:

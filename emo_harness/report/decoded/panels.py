@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -42,7 +43,7 @@ def depth_panels(depths: Sequence[DecodedDepth]) -> list[Block]:
         anchor = f"decoded-panel-{number}"
         told = [verdict_of(depth) for depth in panel]
         blocks.append(Verdicts(anchor, _heading(panel), told))
-        words = [arm.text for depth in panel for arm in depth.texts]
+        words = [arm.text for depth in panel for own in depth.texts for arm in own]
         texts = (panel[0].series.decoded_in, *words)
         if texts not in seen:
             seen.add(texts)
@@ -107,7 +108,7 @@ def _strips(panel: Sequence[DecodedDepth], anchor: str) -> list[Block]:
     words: dict[str, dict[str, Words]] = {}
     for depth in panel:
         known = words.setdefault(depth.series.how, {})
-        for arm in (*depth.texts, *depth.beside):
+        for arm in (*itertools.chain.from_iterable(depth.texts), *depth.beside):
             found = words_of(arm)
             if found is not None:
                 known.setdefault(arm.id, found)

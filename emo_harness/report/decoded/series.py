@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from emo_harness.runs import RunArm
 from emo_harness.runs.settings import plain_name
 from emo_harness.stimuli import Decoding
 
-META = "meta"
+META, EACH = "meta", "each"
 # In the order in which they are shown.
 CONTROLS = ("random", "neutral", "permuted", "shuffled")
 _Key = tuple[object, ...]
@@ -20,13 +21,15 @@ class DecodedSeries:
     """What was decoded alike at several layers: one row of the paper's figure, so to say.
 
     Attributes:
-        head: one of its decodings; all but layer, text and draw are equal in all.
-        columns: of the meta prompts among the run's arms, by layer, the first layer first.
+        head: one of its decodings; all but layer and text are equal in all, and the vector, where
+            each is of a single stimulus.
+        columns: of the meta prompts among the run's arms, by layer, the first layer first; several
+            where stimuli were decoded one by one.
         controls: of each kind's arms by layer, one or more (draws) each.
     """
 
     head: Decoding
-    columns: Mapping[int, int]
+    columns: Mapping[int, tuple[int, ...]]
     controls: Mapping[str, Mapping[int, tuple[int, ...]]]
 
     @property
@@ -40,11 +43,9 @@ class DecodedSeries:
 
     @property
     def name(self) -> str:
-        """The source; with the stimulus where a single one was decoded."""
-        head = self.head
-        if head.vector == "contrast":
-            return head.source
-        return f"{head.source} {head.vector}"
+        """The source; with what was decoded where that was not its contrast with placebos."""
+        told = {"contrast": "", "mean": " mean", EACH: ", each stimulus"}
+        return f"{self.head.source}{told[what_of(self.head)]}"
 
     @property
     def how(self) -> str:
@@ -69,32 +70,32 @@ def series_of(arms: Sequence[RunArm]) -> list[DecodedSeries]:
 
     A control stands beside the meta prompts that it names and that were decoded in the same way; a
     control of the family's vector also stands beside the family's single stimuli where these have
-    none, and the neutral placebos stand beside all.
+    none, and the neutral placebos stand beside all. Stimuli decoded one by one make one series, as
+    a family does; two texts of one vector and layer are of two series.
     """
-    metas: dict[_Key, dict[int, int]] = {}
+    metas: dict[_Key, tuple[Decoding, dict[int, list[int]]]] = {}
+    seen: Counter[_Key] = Counter()
     for column, arm in enumerate(arms):
-        if arm.kind == "stimulus" and arm.decoded is not None and arm.decoded.kind == META:
-            _first_free(metas, (*_how(arm.decoded), arm.decoded.source, arm.decoded.vector), arm)[
-                arm.decoded.layer
-            ] = column
+        made = arm.decoded
+        if arm.kind != "stimulus" or made is None or made.kind != META:
+            continue
+        text = (*_how(made), made.source, made.vector, made.layer)
+        key = (*_how(made), made.source, what_of(made), seen[text])
+        seen[text] += 1
+        metas.setdefault(key, (made, {}))[1].setdefault(made.layer, []).append(column)
     return [
         DecodedSeries(
             head,
-            dict(sorted(columns.items())),
+            {layer: tuple(own) for layer, own in sorted(columns.items())},
             {kind: found for kind in CONTROLS if (found := _controls(arms, head, kind))},
         )
-        for columns in metas.values()
-        if (head := arms[next(iter(columns.values()))].decoded) is not None
+        for head, columns in metas.values()
     ]
 
 
-def _first_free(metas: dict[_Key, dict[int, int]], key: _Key, arm: RunArm) -> dict[int, int]:
-    """The series that the arm belongs to; another one where its layer is taken."""
-    layer = arm.decoded.layer if arm.decoded else -1
-    number = 0
-    while layer in metas.get((*key, number), {}):
-        number += 1
-    return metas.setdefault((*key, number), {})
+def what_of(made: Decoding) -> str:
+    """What was decoded: `contrast` or `mean` of a family, or `each` of its stimuli."""
+    return made.vector if made.vector in ("contrast", "mean") else EACH
 
 
 def _controls(arms: Sequence[RunArm], head: Decoding, kind: str) -> dict[int, tuple[int, ...]]:
@@ -106,7 +107,7 @@ def _controls(arms: Sequence[RunArm], head: Decoding, kind: str) -> dict[int, tu
             continue
         if kind != "neutral" and made.control_of not in (None, head.source):
             continue
-        own = made.vector == head.vector or kind == "neutral"
+        own = what_of(made) == what_of(head) or kind == "neutral"
         found[own].setdefault(made.layer, []).append(column)
     chosen = found[True] or found[False]
     return {layer: tuple(columns) for layer, columns in sorted(chosen.items())}

@@ -17,6 +17,8 @@ from emo_harness.report.figures.token_strip import (
 from emo_harness.report.numerals import JOIN, UNKNOWN, count_cell, text_cell
 
 META, NEUTRAL = "meta", "neutral"
+# Of more sources (stimuli one by one) a strip is shown folded.
+MOST_OPEN = 4
 KINDS = {"random": "random vectors", "permuted": "labels permuted", "shuffled": "words shuffled"}
 COLUMNS = (
     Column("of", "source, or what a control is", filtered=True),
@@ -81,12 +83,13 @@ def strip_figure(words: Sequence[Words], name: str, about: str, folded: str = ""
     shown = [one for one in words if one.kind == META]
     if not shown:
         return None
+    sources = list(dict.fromkeys(one.of for one in shown))
     placebos = {one.layer: one for one in words if one.kind == NEUTRAL}
     shared = {layer: {token.text for token in one.tokens} for layer, one in placebos.items()}
     notes_are = "as the placebos" if any(not math.isnan(one.overlap) for one in shown) else ""
     panels = [
         StripPanel(of, [_row(one, shared) for one in _in_order(shown) if one.of == of], notes_are)
-        for of in dict.fromkeys(one.of for one in shown)
+        for of in sources
     ]
     if placebos:
         panels.append(StripPanel("neutral placebos", [_row(placebos[k]) for k in sorted(placebos)]))
@@ -101,7 +104,7 @@ def strip_figure(words: Sequence[Words], name: str, about: str, folded: str = ""
         Table(
             f"{name}-table", title, COLUMNS, [_cells(one) for one in _in_order(words)], search=True
         ),
-        folded,
+        folded or (title if len(sources) > MOST_OPEN else ""),
     )
 
 

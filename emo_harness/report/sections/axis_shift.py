@@ -87,7 +87,10 @@ class ShiftedAxis(Strict):
 
 
 class ShiftedGroup(Strict):
-    """One model, benchmark, mode, placement and family that the task was run with."""
+    """One model, benchmark, mode, placement and family that the task was run with.
+
+    `n_cut` prompts did not fit the model's context and were left out.
+    """
 
     model: str
     benchmark: str
@@ -95,6 +98,7 @@ class ShiftedGroup(Strict):
     placement: str
     asked: str
     n_questions: int
+    n_cut: int = 0
     axes: list[ShiftedAxis]
 
 
@@ -136,6 +140,8 @@ def _blocks(one: AxisShift, group: ShiftedGroup, prefix: str, margin_pp: float) 
     where = f"Read at {one.site}, {layers}, {_position(one.position)}, in {one.read_in}."
     if one.n_drawn is not None:
         where += f" {group.n_questions:,} questions, drawn with seed {one.seed}."
+    if group.n_cut:
+        where += f" Left out, since they did not fit the model's context: {group.n_cut:,} prompts."
     blocks: list[Block] = []
     if not one.is_same_model:
         blocks.append(
