@@ -11,7 +11,6 @@ from emo_harness.errors import UserError
 EXTRA_OF = {
     "diffusers": "images",
     "open_clip": "images",
-    "PIL": "images",
     "imagehash": "images",
 }
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_harness.attribution.stimulus_span import Span
 from emo_harness.prefix import shared_length
+from emo_harness.runs.stimulus_span import Span
 
 Role = Literal["stimulus", "prompt", "special", "space"]
 WORD_ROLES: tuple[Role, ...] = ("stimulus", "prompt")

@@ -22,10 +22,10 @@ from emo_harness.attribution.leave_one_out import (
 from emo_harness.attribution.methods import INTEGRATED, REFERENCE, Method
 from emo_harness.attribution.pieces import pieces_of
 from emo_harness.attribution.sample import AskedQuestion
-from emo_harness.attribution.stimulus_span import stimulus_span
 from emo_harness.attribution.target import Target, encode_targets
 from emo_harness.errors import UserError
 from emo_harness.runs import RunArm
+from emo_harness.runs.stimulus_span import stimulus_span
 
 if TYPE_CHECKING:
     from emo_harness.activations.loading import LoadedModel

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import typer
 
-from emo_harness.cli.probe_apply import Dtype
+from emo_harness.cli.run_model_options import (
+    ComputedIn,
+    Device,
+    Dtype,
+    Force,
+    ModelPlace,
+    OwnModel,
+    OwnRevision,
+    RemoteCode,
+)
 
 EXAMPLE = (
     "Examples: emo attribute runs/ && emo report runs/ --out report/; "
@@ -56,20 +65,12 @@ def attribute(
         12, min=0, help="Attribute so many prompts with random weights too, as a control."
     ),
     no_randomised: bool = typer.Option(False, "--no-randomised", help="Leave that control out."),
-    model: str | None = typer.Option(
-        None, help="Where the run's model is now; where the run found it by default."
-    ),
-    revision: str | None = typer.Option(None, help="Of the model; the run's own by default."),
-    force: bool = typer.Option(
-        False, "--force", help="Read in another model than the run's; the report will say so."
-    ),
-    dtype: Dtype = typer.Option(
-        Dtype.float32, help="To compute in: float32, bfloat16, float16, auto."
-    ),
-    device: str | None = typer.Option(None, help="cpu, cuda, ...; what is there by default."),
-    remote_code: bool = typer.Option(
-        False, "--trust_remote_code", help="Run code that comes with the model."
-    ),
+    model: OwnModel = None,
+    revision: OwnRevision = None,
+    force: Force = False,
+    dtype: ComputedIn = Dtype.float32,
+    device: Device = None,
+    remote_code: RemoteCode = False,
     seed: int = typer.Option(0, help="Of drawn questions, prompts and random weights."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
@@ -89,7 +90,7 @@ def attribute(
     from emo_harness.attribution.result import known
     from emo_harness.attribution.sample import sampled_groups
     from emo_harness.cli.attribute_tables import print_attribution
-    from emo_harness.run_model import is_steered, load_run_model, write_posthoc
+    from emo_harness.run_model import is_steered, write_posthoc
     from emo_harness.runs import read_runs
 
     plan = Plan(
@@ -107,15 +108,7 @@ def attribute(
     steered = {one.task for one in scores if is_steered(one)}
     if steered:
         typer.echo(f"left out: {len(steered)} tasks asked of a steered model", err=True)
-    read_in = load_run_model(
-        scores,
-        name=model,
-        revision=revision,
-        dtype=dtype.value,
-        device=device,
-        trust_remote_code=remote_code,
-        force=force,
-    )
+    read_in = ModelPlace(model, revision, dtype, device, remote_code, force).of_run(scores)
     bar = tqdm(
         total=plan.total_work(groups),
         desc="attributing",

@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from emo_harness.cli.layers import layers_of
+from emo_harness.cli.run_model_options import (
+    ComputedIn,
+    Device,
+    Dtype,
+    Force,
+    ModelPlace,
+    OwnRevision,
+    RemoteCode,
+)
 from emo_harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,20 +64,11 @@ class Unprintable(str, Enum):
     show = "show"
 
 
-class Dtype(str, Enum):
-    """What a model is computed in."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-    auto = "auto"
-
-
 def decode(
     sets: list[str] = typer.Argument(
         None, help="Shipped sets (prompt, attack, negative), YAML files or ids; with --run its own."
     ),
-    model: str = typer.Option(
+    model: str | None = typer.Option(
         None, "--model", help="A folder, or a repository on the hub; with --run the run's own."
     ),
     out: Path = typer.Option(None, "--out", help="Folder for meta.yaml and the tables."),
@@ -123,17 +123,11 @@ def decode(
         "--unprintable",
         help="Half characters: skip (the next best takes the place), or show them as a sign.",
     ),
-    dtype: Dtype = typer.Option(
-        Dtype.float32, "--dtype", help="To compute in: float32, bfloat16, float16, auto."
-    ),
-    device: str = typer.Option(None, "--device", help="cpu, cuda, ...; what is there by default."),
-    revision: str = typer.Option(None, "--revision", help="Of the model, on the hub."),
-    trust_remote_code: bool = typer.Option(
-        False, "--trust_remote_code", help="Run code that comes with the model."
-    ),
-    force: bool = typer.Option(
-        False, "--force", help="Read a run in a model that is not its own; the results say so."
-    ),
+    dtype: ComputedIn = Dtype.float32,
+    device: Device = None,
+    revision: OwnRevision = None,
+    trust_remote_code: RemoteCode = False,
+    force: Force = False,
     as_json: bool = typer.Option(False, "--json", help="Print the results as JSON, no table."),
 ) -> None:
     """Decode what stimuli mean inside a model: at every layer, words that can be asked as stimuli.
@@ -149,7 +143,7 @@ def decode(
         require_own_folder(out)
     from tqdm import tqdm
 
-    from emo_harness.cli.decode_asked import ModelPlace, in_run, of_sets
+    from emo_harness.cli.decode_asked import in_run, of_sets
     from emo_harness.decode.decode import decode_stimuli, spread_layers
     from emo_harness.decode.decoders import decoders_of, fitted_on, translator_remarks
     from emo_harness.decode.files import DecodeFacts, decode_files, decode_result, write_decoding
@@ -170,7 +164,7 @@ def decode(
         unprintable=unprintable.value,
     )
     given_layers = layers_of(layers)
-    place = ModelPlace(model, revision, dtype.value, device, trust_remote_code, force)
+    place = ModelPlace(model, revision, dtype, device, trust_remote_code, force)
     asked, read_in = (
         in_run(run, sets or [], placebos, questions, settings, place)
         if run

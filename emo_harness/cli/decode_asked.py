@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from emo_harness.activations.loading import LoadedModel
+    from emo_harness.cli.run_model_options import ModelPlace
     from emo_harness.decode.asked import AskedStimuli
     from emo_harness.decode.meta_prompt import DecodeSettings
-
-
-@dataclass(frozen=True)
-class ModelPlace:
-    """Where the model is, and how it is loaded."""
-
-    name: str | None
-    revision: str | None
-    dtype: Any
-    device: str | None
-    trust_remote_code: bool
-    force: bool
 
 
 @dataclass(frozen=True)
@@ -50,7 +39,7 @@ def of_sets(
     loaded = load_language_model(
         name,
         revision=place.revision,
-        dtype=place.dtype,
+        dtype=place.dtype.value,
         device=place.device,
         trust_remote_code=place.trust_remote_code,
     )
@@ -67,21 +56,13 @@ def in_run(
 ) -> tuple[AskedStimuli, ReadIn]:
     """A run's arms in its own prompts, and the model that was asked."""
     from emo_harness.decode.asked import asked_in_run
-    from emo_harness.run_model import load_run_model, unsteered
+    from emo_harness.run_model import unsteered
     from emo_harness.runs import read_runs
 
-    every = read_runs([run], count_tokens=False).scores
+    every = read_runs([run]).scores
     scores = unsteered(every)
     asked = asked_in_run(scores, settings.vector, sets, placebos, questions, settings.seed)
-    found = load_run_model(
-        scores,
-        name=place.name,
-        revision=place.revision,
-        dtype=place.dtype,
-        device=place.device,
-        trust_remote_code=place.trust_remote_code,
-        force=place.force,
-    )
+    found = place.of_run(scores)
     if len(scores) < len(every):
         steered = len({one.task for one in every} - {one.task for one in scores}) or 1
         told = f"left out: {steered} tasks asked of a steered model, which is not the one read"

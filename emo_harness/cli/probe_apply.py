@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from emo_harness.cli.layers import layers_of
+from emo_harness.cli.run_model_options import (
+    ComputedIn,
+    Device,
+    Dtype,
+    Force,
+    ModelPlace,
+    OwnModel,
+    OwnRevision,
+    RemoteCode,
+)
 
 if TYPE_CHECKING:
     from emo_harness.axes import Axis
@@ -17,15 +26,6 @@ if TYPE_CHECKING:
 NAME = "apply"
 EXAMPLE = "Example: emo probe apply runs/ --axes axes.safetensors && emo report runs/ --out report/"
 NAME_OF_RESULT = "axis_shift"
-
-
-class Dtype(str, Enum):
-    """What a model is computed in."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-    auto = "auto"
 
 
 def command(
@@ -37,20 +37,12 @@ def command(
     questions: int | None = typer.Option(
         None, min=1, help="Draw so many, evenly from the subtasks; all by default."
     ),
-    model: str | None = typer.Option(
-        None, help="Where the run's model is now; where the run found it by default."
-    ),
-    revision: str | None = typer.Option(None, help="Of the model; the run's own by default."),
-    force: bool = typer.Option(
-        False, "--force", help="Read in another model than the run's; the report will say so."
-    ),
-    dtype: Dtype = typer.Option(
-        Dtype.float32, help="To compute in: float32, bfloat16, float16, auto."
-    ),
-    device: str | None = typer.Option(None, help="cpu, cuda, ...; what is there by default."),
-    remote_code: bool = typer.Option(
-        False, "--trust_remote_code", help="Run code that comes with the model."
-    ),
+    model: OwnModel = None,
+    revision: OwnRevision = None,
+    force: Force = False,
+    dtype: ComputedIn = Dtype.float32,
+    device: Device = None,
+    remote_code: RemoteCode = False,
     n_random: int = typer.Option(
         200, "--random", min=0, help="Random directions that the axes are compared with."
     ),
@@ -77,7 +69,6 @@ def command(
     )
     from emo_harness.run_model import (
         is_steered,
-        load_run_model,
         sampled_questions,
         unsteered,
         write_posthoc,
@@ -97,15 +88,7 @@ def command(
             "in a model that was not asked",
             err=True,
         )
-    read_in = load_run_model(
-        scores,
-        name=model,
-        revision=revision,
-        dtype=dtype.value,
-        device=device,
-        trust_remote_code=remote_code,
-        force=force,
-    )
+    read_in = ModelPlace(model, revision, dtype, device, remote_code, force).of_run(scores)
     rng = np.random.default_rng([seed, 5])
     summaries, tables = [], []
     total = sum(int((~np.isnan(group.scores)).sum()) for group in groups)

@@ -14,6 +14,8 @@ from emo_harness.decode.meta_prompt import DecodeSettings, MetaPrompt
 from emo_harness.decode.result import SCHEMA, entries, token_table
 from emo_harness.decode.vocabulary import Vocabulary
 from emo_harness.errors import UserError, quoted
+from emo_harness.model_identity import loaded_identities
+from emo_harness.resources import embedded_model
 from emo_harness.stimuli.decoding import Decoder
 from emo_harness.whole_file import Writer, text_writer, write_folder
 
@@ -53,6 +55,12 @@ class DecodeFacts:
     settings: DecodeSettings
     forced: str | None = None
 
+    @property
+    def model_id(self) -> str | None:
+        """What stands behind the model's name, as runs record it."""
+        known = {"pretrained": embedded_model(self.facts.name), "revision": self.facts.revision}
+        return loaded_identities(known).get("pretrained") or self.facts.identity
+
 
 def decode_result(
     facts: DecodeFacts,
@@ -68,7 +76,7 @@ def decode_result(
     return {
         "schema_version": SCHEMA,
         "model": facts.name,
-        "model_id": facts.facts.identity,
+        "model_id": facts.model_id,
         "site": facts.site,
         "pooling": settings.pooling,
         "decoder": facts.decoder,
@@ -107,7 +115,7 @@ def decode_files(
             "pooling": settings.pooling,
             "decoder": facts.decoder,
             "model": facts.name,
-            "model_id": facts.facts.identity,
+            "model_id": facts.model_id,
         },
         title=f"Meta prompts of {sources}, decoded from {facts.name}",
         description=(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from emo_harness.decode.stimulus_prompts import PLACEBO, StimulusPrompt
 from emo_harness.errors import UserError, nearest, quoted
 from emo_harness.runs import Answer, ArmScores, RunArm, read_answers, united_arms
+from emo_harness.runs.record import CONTROL
+from emo_harness.runs.stimulus_span import stimulus_span
 from emo_harness.stimuli import Stimulus, select
 from emo_harness.stimuli.files import is_file
 
@@ -53,7 +55,7 @@ class RunStimuli:
 
         A question is read under all chosen arms that it was asked under, or not at all: else a
         contrast would be one of questions. It is left out where an arm's prompt was cut, or does
-        not have the arm's text exactly once.
+        not have the arm's text.
 
         Raises:
             UserError: no question is left.
@@ -72,7 +74,7 @@ class RunStimuli:
                 "reading stimuli in the run's prompts",
                 found="; ".join(f"{n} {why}" for why, n in self.left_out.items())
                 or "no question under these arms",
-                expected="prompts that have their arm's text once",
+                expected="prompts that have their arm's text",
                 fix="name the arms that have with SETS, or read the stimuli alone: emo decode "
                 "SETS --model MODEL",
             )
@@ -107,15 +109,13 @@ class RunStimuli:
             prompt = answer.prompts.get(arm.id)
             if prompt is None:
                 return self._without("questions that were not asked under every arm")
-            text = arm.text.strip()
-            n = prompt.count(text)
-            if n != 1:
-                told = f"{n} times" if n else "nowhere"
-                return self._without(f"questions with the text of {arm.id} {told} in its prompt")
+            control = answer.prompts.get(CONTROL, "")
+            span = stimulus_span(prompt, control, arm.text.strip(), member.placement)
+            if span is None:
+                return self._without(f"questions with the text of {arm.id} nowhere in its prompt")
             if member.truncated is not None and member.truncated[row, column]:
                 return self._without("questions with a prompt that the run cut")
-            first = prompt.index(text)
-            found.append(StimulusPrompt(arm.id, prompt, first, first + len(text), groups))
+            found.append(StimulusPrompt(arm.id, prompt, *span, groups))
         self.n_questions += bool(found)
         return found
 

@@ -94,7 +94,8 @@ def between_stimuli(
         float(low),
         float(high),
         float(correlation[0]),
-        (n_as_strong + 1) / (N_PERMUTATIONS + 1),
+        # Equal gains pair alike however they are dealt.
+        1.0 if np.isnan(correlation[0]) else (n_as_strong + 1) / (N_PERMUTATIONS + 1),
         float(rank[0]),
         float(rank_low),
         float(rank_high),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emo_harness import placement
 from emo_harness.attribution.pieces import cut, pieces_of, plain_word
-from emo_harness.attribution.stimulus_span import stimulus_span
+from emo_harness.runs.stimulus_span import stimulus_span
 from tests.lm_models.local_models import CHAT_TEMPLATE, tokenizer
 
 PROMPT = "Q: Is it  true?\nYou failed again, naïve 日本語。 🙂🙃.\nA:"

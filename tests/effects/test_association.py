@@ -33,6 +33,12 @@ def test_between_is_least_squares_and_spearman_of_the_means() -> None:
     assert found.low_pp > 0
 
 
+def test_gains_that_are_all_alike_go_with_no_shift() -> None:
+    shift, _ = scores(3)
+    found = between_stimuli(shift, np.zeros_like(shift), np.random.default_rng(1))
+    assert (found.slope_pp, found.p) == (0, 1)
+
+
 def test_within_is_least_squares_with_a_mean_for_every_stimulus_and_subtask() -> None:
     shift, gain = scores(2, n=40, m=3, within=0.2)
     strata = np.repeat([0, 1], 20)

@@ -195,7 +195,8 @@ def test_runs_are_told_apart_by_what_was_added(tmp_path: Path) -> None:
             },
             "configs": {"task": {}},
         }
-        record = type("R", (), {"source": type("S", (), {"kind": "hub", "place": "x"})})
+        source = type("S", (), {"kind": "hub", "place": "x"})
+        record = type("R", (), {"source": source, "run_arms": ()})
         return settings_of(results, "task", record)  # type: ignore[arg-type]
 
     unsteered = settings(None)
