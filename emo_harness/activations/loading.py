@@ -17,6 +17,7 @@ from emo_harness.model_identity import identities
 from emo_harness.resources import embedded_model
 
 ComputedDtype = Literal["float32", "bfloat16", "float16", "auto"]
+ADAPTER_FILE = "adapter_model.safetensors"
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 
 
@@ -195,6 +196,13 @@ def _with_adapter(model: Any, adapter: str, doing: str) -> Any:
             expected="what the model was run with",
             fix="pip install peft",
         ) from error
+    if Path(adapter).is_dir() and not (Path(adapter) / ADAPTER_FILE).is_file():
+        raise UserError(
+            doing,
+            found=f"an adapter without {ADAPTER_FILE} in {adapter}",
+            expected="weights as safetensors",
+            fix="save it again with save_pretrained(..., safe_serialization=True)",
+        )
     try:
         return PeftModel.from_pretrained(model, adapter).merge_and_unload()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
