@@ -22,6 +22,7 @@ FLOORS = [
         "whole_file",
         "text_file",
         "model_identity",
+        "lazy_names",
     },
     {"stimuli", "placement", "prompt_tokens", "prefix", "axes"},
     {"effects", "runs", "benchmarks", "activations"},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emo_harness.activations.store import Activations, Manifest, ModelFacts, open_activations
+from emo_harness.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from emo_harness.activations.capture import Vectors, Work, vectors
@@ -49,10 +50,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in _WITH_TORCH:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"emo_harness.activations.{_WITH_TORCH[name]}")
-    return getattr(module, name)
+__getattr__ = lazy_names(__name__, _WITH_TORCH)

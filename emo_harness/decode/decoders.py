@@ -24,7 +24,7 @@ class Decoders:
     """How vectors, and differences between vectors, are turned into tokens.
 
     A translator x -> A x + b makes A (x - y) of a difference: its b cancels out, and would drown
-    what is left where it is larger.
+    what is left where it is larger. So does the bias of the projection that values go through.
     """
 
     of_vectors: TokenDecoder
@@ -60,14 +60,15 @@ def decoders_of(
         unbiased = replace(translators, biases=np.zeros_like(translators.biases))
         return Decoders(tuned_lens(loaded, translators), tuned_lens(loaded, unbiased))
     if name == "nearest":
-        from emo_harness.decode.nearest import nearest_embeddings
+        from emo_harness.decode.nearest import NearestEmbeddings, nearest_embeddings
 
         nearest = nearest_embeddings(loaded, site)
-        return Decoders(nearest, nearest)
-    from emo_harness.decode.lens import logit_lens
+        view = nearest.view.of_differences()
+        return Decoders(nearest, NearestEmbeddings(view, nearest.embeddings))
+    from emo_harness.decode.lens import LogitLens, logit_lens
 
     lens = logit_lens(loaded, site)
-    return Decoders(lens, lens)
+    return Decoders(lens, LogitLens(lens.view.of_differences(), lens.norm, lens.head))
 
 
 def fitted_on(

@@ -6,6 +6,8 @@ final norm applied once, then its own language head.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from emo_harness.activations.loading import LoadedModel
@@ -46,6 +48,17 @@ class ResidualView:
         self.layout = layout
         self.site = site
         self._written: WrittenValues | None = written_values(layout) if site == "value" else None
+        self._is_of_differences = False
+
+    def of_differences(self) -> ResidualView:
+        """The same view of differences between vectors.
+
+        What the way adds to every vector, such as the bias of an output projection, cancels out of
+        a difference, and would drown what is left where it is larger.
+        """
+        view = copy.copy(self)
+        view._is_of_differences = True
+        return view
 
     def require(self, vectors: Floats, layer: int) -> None:
         """Raise unless these can be vectors of a layer.
@@ -67,7 +80,12 @@ class ResidualView:
 
     def __call__(self, vectors: torch.Tensor, layer: int) -> torch.Tensor:
         """(n, *shape of the site) to (n, hidden_size), float32."""
-        return vectors if self._written is None else self._written(vectors, layer)
+        if self._written is None:
+            return vectors
+        written = self._written(vectors, layer)
+        if not self._is_of_differences:
+            return written
+        return written - self._written(torch.zeros_like(vectors[:1]), layer)
 
 
 class LogitLens:
