@@ -12,7 +12,8 @@ import transformers
 from emo_harness.activations.loading import load_language_model
 from emo_harness.activations.sites import layout_of
 from emo_harness.decode import module_chain, top_tokens
-from emo_harness.decode.lens import logit_lens
+from emo_harness.decode.decoders import decoders_of
+from emo_harness.decode.lens import ResidualView, logit_lens
 from emo_harness.decode.top_tokens import arg_max
 from emo_harness.errors import UserError
 from tests.activations.models import ALL, WIDTHS, known, model_of, prompts, random_model
@@ -159,6 +160,29 @@ def test_values_mean_what_attention_writes_of_a_token_that_is_alone(kind: str) -
             for site, lens in lenses.items()
         )
         assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("decoder", ["logit-lens", "nearest"])
+@pytest.mark.parametrize("changes", [("gpt2", {}), ("llama", {"attention_bias": True})])
+def test_a_difference_of_values_is_without_the_projections_bias(
+    changes: tuple[str, dict[str, Any]], decoder: Any
+) -> None:
+    model = build(changes[0], **changes[1])
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("c_proj.bias", "o_proj.bias")):
+                weight.normal_(0, 10)
+    loaded = as_loaded(layout_of(model))
+    first, second = (read(loaded.layout, "value", 1, prompts(4, 1, seed))[0] for seed in (1, 2))
+    written = ResidualView(loaded.layout, "value")
+    apart = [written(torch.from_numpy(values), 1) for values in (first, second)]
+    plain = decoders_of(loaded, decoder, "resid_post").of_vectors
+    expected = plain.top((apart[0] - apart[1]).detach().numpy(), 1, 3)
+    by_value = decoders_of(loaded, decoder, "value")
+    found = by_value.of_differences.top(first - second, 1, 3)
+    assert np.array_equal(found.ids, expected.ids)
+    with_bias = by_value.of_vectors.top(first - second, 1, 3)
+    assert not np.array_equal(with_bias.ids, expected.ids)
 
 
 @pytest.mark.parametrize(("kind", "reason"), WITHOUT_VALUES.items())
