@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +110,7 @@ class GroupTally:
         self._methods = methods
         self._apart = n_subtasks > 1
         self._shares: QuestionMeans[_Share] = QuestionMeans()
-        self._equal: QuestionMeans[tuple[str, str]] = QuestionMeans()
+        self._equal: QuestionMeans[_Share] = QuestionMeans()
         self._whole: QuestionMeans[tuple[str, str, str]] = QuestionMeans()
         self._words: QuestionMeans[_Word] = QuestionMeans()
         self._top: QuestionMeans[_TopWord] = QuestionMeans()
@@ -123,13 +123,9 @@ class GroupTally:
         self.n_questions += 1
         self.n_prompts += len(prompts)
         scopes = (ALL_SUBTASKS, subtask) if self._apart else (ALL_SUBTASKS,)
-        self._shares.add_question(self._shares_of(prompts, scopes))
-        self._equal.add_question(
-            ((one.arm.family, scope), float(one.asked.pieces.of_stimulus.mean()))
-            for one in prompts
-            for scope in scopes
-            if len(one.asked.pieces.words)
-        )
+        shares = list(self._shares_of(prompts, scopes))
+        self._shares.add_question((key, share) for key, share, _ in shares)
+        self._equal.add_question((key, equal) for key, _, equal in shares)
         self._whole.add_question(
             ((one.arm.family, arm, scope), one.stimulus)
             for one in prompts
@@ -159,7 +155,7 @@ class GroupTally:
                     **vars(key),
                     "n": mean.n,
                     "share": mean.bounds(0.0, 1.0),
-                    "equal_share": self._equal.of((key.family, key.subtask)).mean,
+                    "equal_share": self._equal.of(key).mean,
                 }
                 for key, mean in sorted(self._shares, key=lambda one: _in_order(one[0]))
                 if _is_told(key.subtask, mean)
@@ -185,12 +181,17 @@ class GroupTally:
 
     def _shares_of(
         self, prompts: Sequence[AttributedPrompt], scopes: Sequence[str]
-    ) -> Iterator[tuple[_Share, float]]:
+    ) -> Iterator[tuple[_Share, float, float]]:
+        """(whose, share, what it would be if all words had the same), of known shares alone.
+
+        A method is not asked of all prompts, and prompts differ in how much of them is stimulus.
+        """
         for one in prompts:
             for method in self._methods:
-                if one.is_counted(method):
-                    share = one.share(method)
-                    yield from ((_Share(one.arm.family, method, s), share) for s in scopes)
+                share = one.share(method) if one.is_counted(method) else float("nan")
+                if not np.isnan(share):
+                    equal = float(one.asked.pieces.of_stimulus.mean())
+                    yield from ((_Share(one.arm.family, method, s), share, equal) for s in scopes)
 
     def _words_of(
         self, prompts: Iterable[AttributedPrompt]
@@ -225,65 +226,6 @@ class GroupTally:
             ]
             rows += sorted(listed, key=lambda row: (row["family"], -abs(row["contribution"][0])))
         return rows
-
-
-class MethodTally:
-    """How far methods can be believed: agreement, convergence, and the control."""
-
-    def __init__(self, methods: Sequence[Method]) -> None:
-        self._methods = methods
-        self._agreement: QuestionMeans[Method] = QuestionMeans()
-        self._randomised: QuestionMeans[Method] = QuestionMeans()
-        self._n: Counter[tuple[str, Method]] = Counter()
-        self._steps: Counter[int] = Counter()
-        self._n_unconverged = 0
-        self._largest_delta = 0.0
-
-    def add_question(self, prompts: Sequence[AttributedPrompt]) -> None:
-        found = [
-            (method, one.agreement(method))
-            for one in prompts
-            for method in self._methods
-            if method != REFERENCE and one.is_counted(method)
-        ]
-        self._agreement.add_question(found)
-        self._n.update(("agreement", method) for method, rank in found if not np.isnan(rank))
-        for one in prompts:
-            if one.steps is not None:
-                self._steps[one.steps] += 1
-                self._n_unconverged += one.converged is False
-                self._largest_delta = max(self._largest_delta, abs(one.delta or 0.0))
-
-    def add_randomised(self, ranks: Sequence[tuple[Method, float]]) -> None:
-        """Agreement of one question's prompts with the same model with random weights."""
-        self._randomised.add_question(ranks)
-        self._n.update(("randomised", method) for method, rank in ranks if not np.isnan(rank))
-
-    def as_json(self) -> dict[str, Any]:
-        n = sum(self._steps.values())
-        return {
-            "agreement": self._ranks("agreement", self._agreement),
-            "convergence": {
-                "n": n,
-                "n_unconverged": self._n_unconverged,
-                "steps": {str(steps): self._steps[steps] for steps in sorted(self._steps)},
-                "largest_delta": self._largest_delta,
-            }
-            if n
-            else None,
-            "randomised": self._ranks("randomised", self._randomised),
-        }
-
-    def _ranks(self, name: str, means: QuestionMeans[Method]) -> list[dict[str, Any]]:
-        return [
-            {
-                "method": method,
-                "n_prompts": self._n[name, method],
-                "rank": means.of(method).bounds(-1.0, 1.0),
-            }
-            for method in METHODS
-            if self._n[name, method]
-        ]
 
 
 def _is_told(subtask: str, mean: Mean) -> bool:

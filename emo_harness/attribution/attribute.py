@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_harness.attribution.aggregate import AttributedPrompt, GroupTally, MethodTally
+from emo_harness.attribution.aggregate import AttributedPrompt, GroupTally
 from emo_harness.attribution.flips import strongest_flips
+from emo_harness.attribution.method_tally import MethodTally
 from emo_harness.attribution.methods import INTEGRATED, Method, rank_agreement
 from emo_harness.attribution.piece_table import PieceTable
 from emo_harness.attribution.randomised import with_random_weights
@@ -105,7 +106,7 @@ def attribute(
     control = _Randomised(groups, plan)
     told: list[dict[str, Any]] = []
     chosen: list[Shown] = []
-    n_questions = 0
+    n_taken = 0
     rng = np.random.default_rng([plan.seed, 61])
     for group in groups:
         tally = GroupTally(plan.methods, len(group.members))
@@ -116,16 +117,16 @@ def attribute(
             advance(plan.work(len(found), len(drawn)))
             if not found:
                 continue
-            n_questions += 1
+            n_taken += 1
             tally.add_question(question.subtask, found)
-            by_method.add_question(found)
-            control.keep(asked, found)
+            by_method.add_question(question.key, found)
+            control.keep(question, asked, found)
             table.add(question, found, "sampled")
             stimuli = [one for one in asked if one.arm.kind == "stimulus"] or asked
             if len(chosen) < N_CHOSEN:
-                chosen.append((question, stimuli[n_questions % len(stimuli)].arm, "chosen"))
+                chosen.append((question, stimuli[n_taken % len(stimuli)].arm, "chosen"))
         told.append(group_head(group) | tally.as_json())
-    if not n_questions:
+    if not n_taken:
         raise _nothing_left(scorer)
     sampled_skipped = vars(scorer.skipped).copy()
     flips, n_flips = strongest_flips(groups, plan.n_flips, rng, scorer.log_probabilities)
@@ -142,7 +143,7 @@ def attribute(
         "methods": list(plan.methods),
         "baseline": plan.baseline if INTEGRATED in plan.methods else None,
         "seed": plan.seed,
-        "n_questions": n_questions,
+        "n_questions": by_method.n_questions,
         "n_flips": n_flips,
         "skipped": sampled_skipped,
         "unknown": dict(scorer.unknown),
@@ -161,9 +162,14 @@ class _Randomised:
         self._left = plan.n_randomised
         n = sum(group.n_questions for group in groups)
         self._per_question = max(1, -(-plan.n_randomised // max(n, 1)))
-        self._kept: list[tuple[list[Asked], list[dict[Method, Floats]]]] = []
+        self._kept: list[tuple[AskedQuestion, list[Asked], list[dict[Method, Floats]]]] = []
 
-    def keep(self, asked: Sequence[Asked], found: Sequence[AttributedPrompt]) -> None:
+    def keep(
+        self,
+        question: AskedQuestion,
+        asked: Sequence[Asked],
+        found: Sequence[AttributedPrompt],
+    ) -> None:
         """Draw some of a question's prompts, as long as there are some to draw."""
         # Those that all methods were asked of.
         most = max((len(one.scores) for one in found), default=0)
@@ -177,23 +183,24 @@ class _Randomised:
             {m: found[i].of_words(m) for m in self._plan.methods if found[i].is_counted(m)}
             for i in drawn
         ]
-        self._kept.append(([asked[i] for i in drawn], scores))
+        self._kept.append((question, [asked[i] for i in drawn], scores))
 
     def compare(self, scorer: WordScorer, tally: MethodTally, advance: Advance) -> None:
         """Attribute them with random weights, and tell how alike the words' ranks are."""
         if not self._kept:
             return
         random = scorer.of_model(with_random_weights(scorer.loaded, self._plan.seed))
-        for asked, scores in self._kept:
+        for question, asked, scores in self._kept:
             found = random.attributed(asked)
             advance(self._plan.work(len(asked), len(asked)))
             tally.add_randomised(
+                question.key,
                 [
                     (method, rank_agreement(words, other.of_words(method)))
                     for own, other in zip(scores, found, strict=True)
                     for method, words in own.items()
                     if other.is_counted(method)
-                ]
+                ],
             )
 
 

@@ -124,7 +124,7 @@ def with_baselines(embeddings: torch.Tensor, baselines: Sequence[Baseline]) -> t
                 found="an embedding of zeros",
                 expected="one with a length: a norm of zeros is undefined, and no number of steps "
                 "brings the integral near its value",
-                fix="use the baseline `mean` or `placebo`",
+                fix="use the other baseline, `mean` or `placebo`, or methods that need none",
             )
         given[row, places] = stand_in
     return given

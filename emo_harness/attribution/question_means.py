@@ -78,3 +78,24 @@ class QuestionMeans(Generic[Key]):
 
     def of(self, key: Key) -> Mean:
         return self._means.get(key, Mean())
+
+
+class GatheredMeans(Generic[Key]):
+    """As `QuestionMeans`, of questions whose prompts come in several turns: their sums are kept."""
+
+    def __init__(self) -> None:
+        self._sums: dict[Key, dict[Hashable, tuple[float, int]]] = {}
+
+    def add(self, question: Hashable, values: Iterable[tuple[Key, float]]) -> None:
+        """What some of a question's prompts say; NaN is left out."""
+        for key, value in values:
+            if not math.isnan(value):
+                of_key = self._sums.setdefault(key, {})
+                total, n = of_key.get(question, (0.0, 0))
+                of_key[question] = (total + value, n + 1)
+
+    def of(self, key: Key) -> Mean:
+        mean = Mean()
+        for total, n in self._sums.get(key, {}).values():
+            mean.add(total / n)
+        return mean

@@ -39,6 +39,12 @@ class AskedQuestion:
     def doc_id(self) -> int:
         return int(self.member.doc_ids[self.row])
 
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What is the same wherever the question was asked."""
+        member = self.member
+        return (member.benchmark, member.subtask, member.questions[self.row], self.doc_id)
+
     def score(self, arm_id: str) -> float:
         """1.0 is right; NaN where the arm was not asked."""
         return float(self.member.scores[self.row, self._column[arm_id]])

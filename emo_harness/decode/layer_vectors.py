@@ -139,12 +139,21 @@ class LayerVectors:
         if not beside:
             self._refuse_contrast(source)
         found = _Source({settings.vector: family_vector(members, beside, settings.vector)})
+        deals: set[frozenset[int]] = set()
         for draw in range(settings.n_permuted):
             # One deal for all layers, as a family is one.
             rng = generator(settings.seed, f"permuted:{source}", draw)
             dealt = permuted(members, beside, rng)
-            if dealt:
+            # Of few stimuli there are few deals; one that is repeated tells nothing more.
+            who = frozenset(map(id, dealt[0])) if dealt else frozenset()
+            if dealt and who not in deals:
+                deals.add(who)
                 found.deals.append(family_vector(*dealt, settings.vector))
+        if len(deals) < settings.n_permuted and beside:
+            self.remarks.append(
+                f"{source}: of {settings.n_permuted} deals of labels {len(deals)} are different, "
+                "since it has few stimuli and placebos"
+            )
         return found
 
     def _of_layer(self, of: Averaged, place: int) -> tuple[Floats, tuple[int, ...]]:

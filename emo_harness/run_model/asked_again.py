@@ -96,7 +96,9 @@ def _of_file(
         if answer.options:
             options = [one for one in answer.options[arm] if math.isfinite(one[1])]
             if options:
-                rated.append(Rated(answer.prompts[arm], *options[number % len(options)]))
+                # Of what is nearly certain the logarithm is nearly zero, whatever the weights are.
+                unlikely = min(options, key=lambda one: one[1])
+                rated.append(Rated(answer.prompts[arm], *unlikely))
         elif _is_greedy(answer):
             generated.append(_generated(answer, arm))
         else:

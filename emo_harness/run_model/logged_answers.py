@@ -45,7 +45,13 @@ class Tolerance:
     def explains(self, logged_nats: float, here_nats: float) -> bool:
         return abs(here_nats - logged_nats) <= self.nats + self.share * abs(logged_nats)
 
+    def is_telling(self, logged_nats: float, here_nats: float) -> bool:
+        """Whether a log-likelihood is far enough from certainty to move with the weights."""
+        return min(logged_nats, here_nats) < -CERTAIN * self.nats
 
+
+# Log-likelihoods nearer to zero than so many times the tolerance say nothing of a model.
+CERTAIN = 5
 # So many answers that part from the logged ones are too many for ties, however close they are.
 MOST_PARTED = 0.75
 FEW_PARTED = 3
@@ -113,16 +119,17 @@ def _rated(
         (one.logged_nats, log_likelihood(loaded, one.prompt, one.option, max_length))
         for one in requests
     ]
+    telling = [pair for pair in pairs if tolerance.is_telling(*pair)]
     beyond = [pair for pair in pairs if not tolerance.explains(*pair)]
     told = f"{len(pairs)} logged log-likelihoods were computed again"
-    if len(beyond) > tolerance.beyond * len(pairs):
+    if len(beyond) > tolerance.beyond * len(telling):
         logged, here = max(beyond, key=lambda pair: abs(pair[1] - pair[0]))
         return Agreement(
             f"other log-likelihoods than those that were logged: {len(beyond)} of {len(pairs)} "
             f"differ, one is {here:.3f} where {logged:.3f} was logged",
             told,
         )
-    is_proof = len(pairs) >= N_PROVING_RATED
+    is_proof = len(telling) >= N_PROVING_RATED
     return Agreement("", f"{told} and agree", is_proof, is_proof)
 
 

@@ -66,7 +66,8 @@ class OwnModel:
         if place is None or Path(embedded_model(place)).exists():
             return None
         head = self.head
-        known = head.commit or head.identities.get("pretrained", "").removeprefix("commit ")
+        kind, _, commit = head.identities.get("pretrained", "").partition(" ")
+        known = head.commit or (commit if kind == "commit" else "")
         return known or (head.revision if head.revision not in ("", "main") else None)
 
 

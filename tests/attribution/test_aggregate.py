@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from emo_harness.attribution.aggregate import AttributedPrompt, GroupTally, MethodTally
+from emo_harness.attribution.aggregate import AttributedPrompt, GroupTally
 from emo_harness.attribution.leave_one_out import AskedPrompt
+from emo_harness.attribution.method_tally import MethodTally
 from emo_harness.attribution.methods import chosen_methods, rank_agreement
 from emo_harness.attribution.pieces import PromptPieces, cut
 from emo_harness.attribution.question_means import QuestionMeans
@@ -108,9 +109,9 @@ def test_unconverged_gradients_are_left_out_of_means_and_counted() -> None:
     bad = replace(
         prompt({m: [1e6] * 8 for m in METHODS[:2]}, ARMS[1]), steps=256, delta=-3.0, converged=False
     )
-    for _ in range(3):
+    for number in range(3):
         tally.add_question("a", [good, bad])
-        by_method.add_question([good, bad])
+        by_method.add_question(number, [good, bad])
     told = tally.as_json()
     arms = {row["arm"] for row in told["words"] if row["method"] == "integrated-gradients"}
     assert arms == {"ea01"}
@@ -121,6 +122,45 @@ def test_unconverged_gradients_are_left_out_of_means_and_counted() -> None:
         "steps": {"64": 3, "256": 3},
         "largest_delta": 3.0,
     }
+
+
+def test_an_equal_share_is_that_of_the_prompts_whose_share_is_told() -> None:
+    short = PromptPieces(
+        tuple(cut("Q: x y z?\nYou failed. A:", (), (10, 21))), np.zeros(0, np.int64)
+    )
+    few = np.full(len(short.pieces), np.nan)
+    few[short.words] = 0.5
+    tally = GroupTally(METHODS, 1)
+    for _ in range(3):
+        # Gradients were integrated for the long stimulus alone: 3 of 8 words, not 2 of 7.
+        both = prompt({"leave-one-out": [0.5] * 8, "integrated-gradients": [0.5] * 8})
+        asked = replace(both.asked, pieces=short)
+        other = replace(both, asked=asked, arm=ARMS[1], scores={"leave-one-out": few})
+        tally.add_question("a", [both, other])
+    found = {row["method"]: row for row in tally.as_json()["shares"]}
+    expected = {"leave-one-out": (3 / 8 + 2 / 7) / 2, "integrated-gradients": 3 / 8}
+    for method, equal in expected.items():
+        assert found[method]["equal_share"] == pytest.approx(equal)
+        assert found[method]["share"][0] == pytest.approx(equal)
+
+
+def test_a_question_of_several_groups_is_one_witness() -> None:
+    rng = np.random.default_rng(5)
+    tally, ranks = MethodTally(METHODS), []
+    prompts = [[prompt({m: drawn(rng) for m in METHODS}, arm) for arm in ARMS] for _ in range(4)]
+    for group in range(2):
+        for number, both in enumerate(prompts):
+            tally.add_question(number, [both[group]])
+            tally.add_randomised(number, [("leave-one-out", 0.1 * number + group)])
+    ranks = [np.mean([one.agreement("integrated-gradients") for one in both]) for both in prompts]
+    told = tally.as_json()
+    row = next(r for r in told["agreement"] if r["method"] == "integrated-gradients")
+    interval = stats.ttest_1samp(ranks, 0).confidence_interval(0.95)
+    assert row["rank"] == pytest.approx([np.mean(ranks), interval.low, interval.high])
+    assert (tally.n_questions, row["n_prompts"]) == (4, 8)
+    (random,) = told["randomised"]
+    expected = stats.ttest_1samp([0.5, 0.6, 0.7, 0.8], 0).confidence_interval(0.95)
+    assert random["rank"] == pytest.approx([0.65, expected.low, expected.high])
 
 
 def test_agreement_is_spearman_s_and_of_sizes_where_a_method_has_no_signs() -> None:

@@ -280,6 +280,17 @@ def test_every_source_has_its_controls() -> None:
             close(np.linalg.norm(found[source, "random", draw].vectors), own)
 
 
+def test_of_one_stimulus_and_one_placebo_labels_are_dealt_anew_once() -> None:
+    pooled = PooledStimuli((0,))
+    for number, (group, name) in enumerate((("a", "x"), ("a", "p"), (PLACEBO, "p"))):
+        pooled.add(group, name, np.full((1, 1, 6), min(number, 1), np.float32))
+    vectors = LayerVectors(pooled, ["a"], DecodeSettings(n_permuted=3))
+    found = {(one.kind, one.draw): one.vectors for one in vectors.at(0)}
+    assert {draw for kind, draw in found if kind == "permuted"} == {0}
+    close(found["permuted", 0], -found["meta", 0])
+    assert any("of 3 deals of labels 1 are different" in told for told in vectors.remarks)
+
+
 def test_the_contrast_is_the_family_minus_the_placebos() -> None:
     pooled = pooled_families()
     found = by_name(pooled, 0)

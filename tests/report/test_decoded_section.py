@@ -102,9 +102,11 @@ def test_nothing_is_shown_where_nothing_is_there() -> None:
 
 def test_no_difference_is_a_verdict() -> None:
     scores = decoded_scores(decoded_arms(), n=800)
-    _, found = told_of(decoded_contents(*scores, margin_pp=15))
+    page, found = told_of(decoded_contents(*scores, margin_pp=15))
     words = [v["verdict"] for v in verdicts(found)]
     assert words == ["no difference larger than the margin"] * 2
+    # Which is a finding.
+    assert "Nothing is shown" not in page.text
 
 
 def test_what_models_wrote_is_escaped_and_visible() -> None:

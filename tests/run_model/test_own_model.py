@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_messages_that_a_server_rendered_are_no_prompts(runs: Asked, tmp_path: P
     )
     with pytest.raises(UserError, match="chat messages"):
         load_run_model(scores_of(run), name=str(runs.model), device="cpu", force=True)
+
+
+def test_a_hash_of_files_is_no_revision(runs: Asked, tmp_path: Path) -> None:
+    own = own_model(scores_of(runs.rated))
+    assert own.head.identities["pretrained"].startswith("files ") and own.revision is None
+    # The run's folder has gone, and with it what tells a folder from a name on the hub.
+    gone = replace(own.head, arguments={"pretrained": str(tmp_path / "gone")})
+    moved = replace(own, asked=(gone,))
+    assert moved.revision is None and "revision" not in moved.told
 
 
 @pytest.mark.parametrize("backend", ["vllm", "sglang", "hf", "emo-hf"])

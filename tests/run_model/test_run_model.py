@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from emo_harness.errors import UserError
+from emo_harness.resources import embedded_model
 from emo_harness.run_model import load_run_model
 from emo_harness.run_model.logged_answers import log_likelihood
 from emo_harness.runs import read_answers
@@ -65,6 +66,31 @@ def test_other_weights_in_the_same_folder_answer_otherwise(changed: Asked, mode:
     assert not found.is_same
     assert found.forced is not None
     assert "than those that were logged" in found.forced
+
+
+def test_a_model_that_is_sure_of_its_answers_is_told_from_a_slightly_changed_one(
+    tmp_path: Path,
+) -> None:
+    """The logarithm of what is nearly certain is nearly zero, whatever the weights are."""
+    model = tmp_path / "model"
+    shutil.copytree(embedded_model("emo-demo"), model)
+    run = asked(tmp_path / "run", {"pretrained": str(model)}, MC)
+    assert load_run_model(scores_of(run), device="cpu").is_same
+    change_weights(model, 0.1)
+    with pytest.raises(UserError, match="other log-likelihoods than those that were logged"):
+        load_run_model(scores_of(run), device="cpu")
+
+
+def test_certain_answers_alone_prove_nothing(
+    runs: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(runs.model, copy)
+    scores = unrecorded(scores_of(runs.rated))
+    assert load_run_model(scores, name=str(copy), device="cpu").is_same
+    monkeypatch.setattr("emo_harness.run_model.logged_answers.CERTAIN", 10_000)
+    with pytest.raises(UserError, match="nothing shows that it is the model"):
+        load_run_model(scores, name=str(copy), device="cpu")
 
 
 def test_an_unnoticed_change_shows_in_the_files(changed: Asked, tmp_path: Path) -> None:

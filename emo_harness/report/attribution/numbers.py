@@ -91,7 +91,7 @@ class AttributedGroup(Strict):
 
 
 class RankAgreement(Strict):
-    """Mean over prompts of a Spearman correlation over a prompt's words."""
+    """Mean over questions, and their prompts, of a Spearman correlation over a prompt's words."""
 
     method: Method
     n_prompts: int

@@ -111,7 +111,7 @@ def _skipped(found: Skipped | None) -> str:
 
 def _baseline(name: str) -> str:
     known = {
-        "mean": "the mean input embedding in place of every token",
+        "mean": "the mean input embedding in place of every token but special ones",
         "placebo": "a placebo's mean input embedding in place of the stimulus, so that other words "
         "have none",
     }

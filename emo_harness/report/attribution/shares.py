@@ -17,7 +17,7 @@ COLUMNS = (
     Column("family", filtered=True),
     Column("method", filtered=True),
     Column("subtask", filtered=True),
-    Column("prompts", numeric=True),
+    Column("questions", numeric=True),
     Column("share on the stimulus, %", "with 95% interval", numeric=True),
     Column("equal share, %", "if every word had the same", numeric=True),
 )
@@ -36,7 +36,7 @@ def stimulus_shares(group: AttributedGroup, about: str, prefix: str) -> list[Blo
     name = f"{prefix}-shares"
     table = Table(f"{name}-table", title, COLUMNS, [_row(row) for row in rows], len(rows) > 20)
     terms = ForestTerms(WORDS, "share with 95% interval", "equal share per word")
-    caption = f"{title}: {WORDS}, mean over prompts, with 95% interval."
+    caption = f"{title}: {WORDS}, mean over questions, with 95% interval."
     if has_equal:
         caption += (
             " Blue: more than if every word of the prompt had the same; orange: less. A diamond "

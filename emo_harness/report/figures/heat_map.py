@@ -19,6 +19,11 @@ from emo_harness.report.figures.palette import ink
 
 CELL_PX = (26, 18)
 CLASSES = ("down4", "down3", "down2", "down1", "none", "up1", "up2", "up3", "up4")
+# What hatches are drawn in: they are seen on every class, and make none look like a stronger one.
+STRIPES = {
+    "stripe": ("down1", "none", "up1"),
+    "paper": ("down4", "down3", "down2", "up2", "up3", "up4"),
+}
 STEPS_PP = (0.2, 0.5, 1, 2, 3, 4, 5, 8, 10, 15, 20, 25)
 KEY_PX = 54
 LEAST_PX = 520
@@ -68,14 +73,16 @@ def heat_map(
     for number, colour in enumerate(CLASSES):
         _cells(plot, known & (class_of == number), facecolor=ink(colour), edgecolor=ink("paper"))
     with mpl.rc_context({"hatch.linewidth": canvas.HATCH_PX}):
-        _cells(
-            plot,
-            known & ~distinguishable,
-            facecolor="none",
-            edgecolor=ink("stripe"),
-            hatch="//////",
-            linewidth=0,
-        )
+        for stripe, classes in STRIPES.items():
+            of_these = np.isin(class_of, [CLASSES.index(colour) for colour in classes])
+            _cells(
+                plot,
+                known & ~distinguishable & of_these,
+                facecolor="none",
+                edgecolor=ink(stripe),
+                hatch="//////",
+                linewidth=0,
+            )
     _cells(plot, known & distinguishable, facecolor="none", edgecolor=ink("ink"), linewidth=1.3)
     for i, label in enumerate(row_labels):
         text = canvas.fitted(label, label_px, canvas.SMALL_PX)
