@@ -14,6 +14,7 @@ from emo_harness.attribution.sample import (
     AT_A_TIME,
     AskedQuestion,
     SampledGroup,
+    question_key,
     read_questions,
 )
 from emo_harness.runs import ArmScores, RunArm, read_answers
@@ -67,9 +68,9 @@ def strongest_flips(
         drawn = [every[number] for number in numbers]
     if not n_flips:
         return [], len(every)
-    by_question: dict[tuple[int, int], list[Flip]] = {}
+    by_question: dict[tuple[str, str, str, int], list[Flip]] = {}
     for flip in _with_strength(drawn, scorer):
-        by_question.setdefault((id(flip.member), flip.row), []).append(flip)
+        by_question.setdefault(question_key(flip.member, flip.row), []).append(flip)
     turns = []
     for of_question in by_question.values():
         of_question.sort(key=_weakness)

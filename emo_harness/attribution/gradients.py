@@ -126,7 +126,8 @@ def attribute_tokens(
     def attributed() -> Iterator[TokenAttribution]:
         for rows in in_batches(targets, batch_tokens):
             some = targets[rows]
-            own = [baselines(i) for i in range(rows.start, rows.stop)] if baselines else None
+            numbers = range(rows.start, rows.stop) if INTEGRATED in wanted else ()
+            own = [baselines(i) for i in numbers] if baselines else None
             with asked.frozen():
                 found = _of_batch(asked, some, wanted, own, batch_tokens)
             if advance is not None:

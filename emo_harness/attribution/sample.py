@@ -42,8 +42,7 @@ class AskedQuestion:
     @property
     def key(self) -> tuple[str, str, str, int]:
         """What is the same wherever the question was asked."""
-        member = self.member
-        return (member.benchmark, member.subtask, member.questions[self.row], self.doc_id)
+        return question_key(self.member, self.row)
 
     def score(self, arm_id: str) -> float:
         """1.0 is right; NaN where the arm was not asked."""
@@ -127,6 +126,12 @@ class SampledGroup:
         """The sampled ones, a few in memory at a time."""
         for member, rows in zip(self.members, self.rows, strict=True):
             yield from read_questions(member, rows.tolist())
+
+
+def question_key(member: ArmScores, row: int) -> tuple[str, str, str, int]:
+    """What is the same wherever a question was asked."""
+    doc_id = int(member.doc_ids[row])
+    return (member.benchmark, member.subtask, member.questions[row], doc_id)
 
 
 def target_number(options: Sequence[str], target: str) -> int | None:

@@ -90,8 +90,7 @@ def attribute(
     from emo_harness.attribution.result import known
     from emo_harness.attribution.sample import sampled_groups
     from emo_harness.cli.attribute_tables import print_attribution
-    from emo_harness.run_model import is_steered, write_posthoc
-    from emo_harness.runs import read_runs
+    from emo_harness.run_model import is_steered, read_model_runs, write_posthoc
 
     plan = Plan(
         chosen_methods(_listed(methods)),
@@ -101,7 +100,7 @@ def attribute(
         0 if no_randomised else randomised_prompts,
         seed,
     )
-    scores = read_runs([run]).scores
+    scores = read_model_runs(run)
     groups = sampled_groups(
         scores, questions, seed, tasks=_listed(tasks) or None, arms=_listed(arms) or None
     )

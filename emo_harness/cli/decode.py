@@ -99,7 +99,10 @@ def decode(
         [], "--placebos", help="Neutral placebos: a set, file or id; repeatable."
     ),
     decoder: Decoder = typer.Option(
-        None, "--decoder", help="logit-lens (default), nearest (embedding) or tuned-lens."
+        None,
+        "--decoder",
+        help="logit-lens (default), nearest (embedding) or tuned-lens (default where there are "
+        "translators).",
     ),
     translators: Path = typer.Option(
         None, "--translators", help="Of a tuned lens, a file that --fit-translators wrote."
@@ -137,10 +140,14 @@ def decode(
     """
     _check(sets, model, out, run, questions, context, force)
     by = _decoder(decoder, translators, fit_translators)
+    given_layers = layers_of(layers)
     if out:
         from emo_harness.decode.files import require_own_folder
 
         require_own_folder(out)
+    from emo_harness.decode.lens import require_decodable
+
+    require_decodable(site)
     from tqdm import tqdm
 
     from emo_harness.cli.decode_asked import in_run, of_sets
@@ -163,7 +170,6 @@ def decode(
         seed=seed,
         unprintable=unprintable.value,
     )
-    given_layers = layers_of(layers)
     place = ModelPlace(model, revision, dtype, device, trust_remote_code, force)
     asked, read_in = (
         in_run(run, sets or [], placebos, questions, settings, place)

@@ -56,10 +56,9 @@ def in_run(
 ) -> tuple[AskedStimuli, ReadIn]:
     """A run's arms in its own prompts, and the model that was asked."""
     from emo_harness.decode.asked import asked_in_run
-    from emo_harness.run_model import unsteered
-    from emo_harness.runs import read_runs
+    from emo_harness.run_model import read_model_runs, unsteered
 
-    every = read_runs([run]).scores
+    every = read_model_runs(run)
     scores = unsteered(every)
     asked = asked_in_run(scores, settings.vector, sets, placebos, questions, settings.seed)
     found = place.of_run(scores)

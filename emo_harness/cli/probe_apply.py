@@ -69,14 +69,14 @@ def command(
     )
     from emo_harness.run_model import (
         is_steered,
+        read_model_runs,
         sampled_questions,
         unsteered,
         write_posthoc,
     )
-    from emo_harness.runs import read_runs
 
     chosen = _chosen(load_axes(axes), axis, site, layers)
-    every = read_runs([run]).scores
+    every = read_model_runs(run)
     scores = unsteered(every)
     drawn = sampled_questions(scores, questions, seed)
     some = [one.at(rows) for one, rows in zip(scores, drawn, strict=True) if len(rows)]

@@ -86,6 +86,7 @@ def decode_result(
         "k": settings.k,
         "context": asked.context,
         "n_questions": asked.n_questions,
+        "left_out": asked.run.left_out if asked.run else {},
         "seed": settings.seed,
         "forced": facts.forced,
         "families": families,

@@ -12,13 +12,31 @@ import torch
 
 from emo_harness.activations.loading import LoadedModel
 from emo_harness.activations.self_check import is_near
-from emo_harness.activations.sites import Layout
+from emo_harness.activations.sites import SITES, Layout
 from emo_harness.decode.final_norm import FinalNorm, final_norm
 from emo_harness.decode.output_head import OutputHead, output_head, own_logits
 from emo_harness.decode.top_tokens import Floats, TopTokens, top_tokens
 from emo_harness.decode.written_values import WrittenValues, written_values
-from emo_harness.errors import UserError
+from emo_harness.errors import UserError, nearest
 from emo_harness.stimuli.decoding import Decoder
+
+
+def require_decodable(site: str) -> None:
+    """Raise unless vectors of a site are of the residual stream, or written into it.
+
+    Raises:
+        UserError: there is no such site, or nothing of it is ever written there.
+    """
+    if site not in SITES or site == "key":
+        raise UserError(
+            f"decoding the site {site!r}",
+            found="keys: they say where attention looks, and are never written to the residual "
+            "stream"
+            if site == "key"
+            else f"no such site{nearest(site, SITES)}",
+            expected="vectors of the residual stream, or such as are written into it",
+            fix="--site resid_post, resid_pre, attn_out, mlp_out or value",
+        )
 
 
 class ResidualView:
@@ -36,15 +54,8 @@ class ResidualView:
     """
 
     def __init__(self, layout: Layout, site: str) -> None:
+        require_decodable(site)
         layout.layers_of(site)
-        if site == "key":
-            raise UserError(
-                "decoding keys",
-                found="the site key",
-                expected="vectors of the residual stream, or such as are written into it",
-                fix="decode resid_post, resid_pre, attn_out, mlp_out or value: keys say where "
-                "attention looks and are never written to the residual stream",
-            )
         self.layout = layout
         self.site = site
         self._written: WrittenValues | None = written_values(layout) if site == "value" else None

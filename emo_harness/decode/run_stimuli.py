@@ -63,7 +63,7 @@ class RunStimuli:
         self.n_questions = 0
         self.left_out = {}
         for member, rows in zip(self.members, self.rows, strict=True):
-            arms = self._arms(member)
+            arms = self._arms(member, len(rows))
             for first in range(0, len(rows), AT_A_TIME):
                 some = rows[first : first + AT_A_TIME].tolist()
                 answers = read_answers(member.lines[row] for row in some)
@@ -84,18 +84,30 @@ class RunStimuli:
         members = [one for own in self.sources.values() for one in own]
         return {one.id for one in (*members, *self.placebos)}
 
-    def _arms(self, member: ArmScores) -> list[tuple[int, RunArm, tuple[str, ...]]]:
-        """Column, arm and groups of a member's chosen arms."""
-        family_of = {one.id: family for family, own in self.sources.items() for one in own}
-        placebos = {one.id for one in self.placebos}
-        here = dict.fromkeys(family_of[a.id] for a in member.arms if a.id in family_of)
-        found: list[tuple[int, RunArm, tuple[str, ...]]] = []
-        for column, arm in enumerate(member.arms):
-            if arm.id in family_of:
-                found.append((column, arm, (family_of[arm.id],)))
-            elif arm.id in placebos and here:
-                found.append((column, arm, (*here, PLACEBO)))
-        return found
+    def _arms(
+        self, member: ArmScores, n_questions: int
+    ) -> list[tuple[int, RunArm, tuple[str, ...]]]:
+        """Column, arm and groups of a member's chosen arms.
+
+        A family is read where all of it was asked, and all placebos: else its mean would tell
+        questions apart as well as sentences.
+        """
+        column_of = {arm.id: column for column, arm in enumerate(member.arms)}
+        placebos = [one.id for one in self.placebos]
+        here = []
+        for family, members in self.sources.items():
+            asked = [one.id in column_of for one in members]
+            if all(asked) and all(name in column_of for name in placebos):
+                here.append(family)
+            elif any(asked):
+                self._without(f"questions that were not asked under all of {family}", n_questions)
+        found = [
+            (column_of[one.id], member.arms[column_of[one.id]], (family,))
+            for family in here
+            for one in self.sources[family]
+        ]
+        beside = [(column_of[n], member.arms[column_of[n]], (*here, PLACEBO)) for n in placebos]
+        return sorted([*found, *beside], key=lambda one: one[0]) if here else []
 
     def _of_question(
         self,
@@ -119,8 +131,8 @@ class RunStimuli:
         self.n_questions += bool(found)
         return found
 
-    def _without(self, why: str) -> list[StimulusPrompt]:
-        self.left_out[why] = self.left_out.get(why, 0) + 1
+    def _without(self, why: str, n: int = 1) -> list[StimulusPrompt]:
+        self.left_out[why] = self.left_out.get(why, 0) + n
         return []
 
 
@@ -147,7 +159,7 @@ def run_stimuli(
     members = tuple(scores[i] for i in kept)
     arms = united_arms(members) if members else ()
     emotional = [arm for arm in arms if arm.kind == "stimulus"]
-    chosen = _named(sets, emotional, "stimulus") if sets else emotional
+    chosen = _named(sets, emotional, "stimulus", "stimuli") if sets else emotional
     if not chosen:
         raise UserError(
             "choosing the stimuli of a run",
@@ -156,14 +168,16 @@ def run_stimuli(
             fix="run a task of a family, e.g. emo_calibration_attack",
         )
     neutral = [arm for arm in arms if arm.placebo == "neutral"]
-    beside = _named(placebos, neutral, "neutral placebo") if placebos else neutral
+    beside = (
+        _named(placebos, neutral, "neutral placebo", "neutral placebos") if placebos else neutral
+    )
     sources: dict[str, tuple[Stimulus, ...]] = {}
     for arm in chosen:
         sources[arm.family] = (*sources.get(arm.family, ()), _stimulus(arm))
     return RunStimuli(members, tuple(rows[i] for i in kept), sources, tuple(map(_stimulus, beside)))
 
 
-def _named(names: Sequence[str], known: Sequence[RunArm], what: str) -> list[RunArm]:
+def _named(names: Sequence[str], known: Sequence[RunArm], what: str, whats: str) -> list[RunArm]:
     """The run's arms that were named, in the run's order."""
     wanted: set[str] = set()
     for name in names:
@@ -174,7 +188,7 @@ def _named(names: Sequence[str], known: Sequence[RunArm], what: str) -> list[Run
         if not of_name:
             listed = dict.fromkeys([*(a.family for a in known), *(a.id for a in known)])
             raise UserError(
-                f"choosing {what}s of a run",
+                f"choosing {whats} of a run",
                 found=f"{name[:60]!r}{nearest(name, listed)}",
                 expected=f"a family or arm that the run asked: {quoted(listed, 20)}"
                 if listed

@@ -55,7 +55,9 @@ def board_cells(row: LeaderboardRow) -> list[str]:
         f"{claim.n_questions}" + ("*" if claim.limited else ""),
         interval(claim.control_pct, claim.control_low_pct, claim.control_high_pct, signed=False),
         interval(claim.gain_pp, claim.gain_low_pp, claim.gain_high_pp),
-        interval(claim.gain_pp, claim.like_low_pp, claim.like_high_pp),
+        "-"
+        if claim.is_over_layers
+        else interval(claim.gain_pp, claim.like_low_pp, claim.like_high_pp),
         interval(claim.placebo_gain_pp, claim.placebo_low_pp, claim.placebo_high_pp),
         _chosen(claim.worst),
         _chosen(claim.best),

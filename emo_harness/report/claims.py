@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from emo_harness.report.board_key import BoardKey
 
 NAN = float("nan")
+# In place of a verdict on sentences like these, where the stimuli are those of several layers.
+NO_SAMPLE = "not asked, as layers are not a sample of sentences"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class FamilyClaim:
         n_lost: questions left out because an arm has no score there.
         gain_pp, gain_low_pp, gain_high_pp, gain_method, p, p_holm, verdict: these sentences.
         like_low_pp, like_high_pp, like_method, like_p, like_p_holm, like_verdict: sentences like
-            these, the stimulus being a second random factor (same point estimate).
+            these, the stimulus being a second random factor (same point estimate). NaN, and
+            `NO_SAMPLE` the verdict, for stimuli decoded at several layers.
         placebo_*: arm minus the mean of the neutral placebos.
         self_check_*: arm minus the self-check.
         mde_pp: gain that this many questions show with 80% power.
@@ -110,6 +113,11 @@ class FamilyClaim:
     like_boot_high_pp: float = NAN
     within_sd_pp: float = NAN
     p_equivalence: float = NAN
+
+    @property
+    def is_over_layers(self) -> bool:
+        """Whether its stimuli are those of several layers, so that none stand for others."""
+        return self.like_verdict == NO_SAMPLE
 
     @property
     def board(self) -> BoardKey:

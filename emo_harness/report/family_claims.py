@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from emo_harness.effects import (
     EQUIVALENCE_LEVEL,
     MARGIN_PP,
+    UNKNOWN,
     Gain,
     best_stimulus,
     between_stimuli_variance,
@@ -29,7 +30,7 @@ from emo_harness.effects import (
     verdict,
     wilson,
 )
-from emo_harness.report.claims import ChosenStimulus, FamilyClaim
+from emo_harness.report.claims import NO_SAMPLE, ChosenStimulus, FamilyClaim
 from emo_harness.report.groups import Floats, Group
 from emo_harness.report.scope import Comparison, scopes_of
 
@@ -44,7 +45,7 @@ def family_claims(groups: Iterable[Group], margin_pp: float = MARGIN_PP) -> list
     """One claim per group and family, by the metric and filter that the benchmark reports.
 
     Holm's correction runs over all claims together, once for "these sentences" and once for
-    "sentences like these".
+    "sentences like these", which is not asked of stimuli decoded at several layers.
 
     Args:
         groups: of all runs in the report.
@@ -100,6 +101,9 @@ class _Draft:
         boot, like_boot = _bootstrapped(
             arms[complete], control[complete], group.strata[complete], (head.model, self.family)
         )
+        over_layers = _is_over_layers(group, self.members)
+        if over_layers:
+            like_boot = (NAN, NAN)
         return FamilyClaim(
             model=head.model,
             label=group.label,
@@ -131,7 +135,7 @@ class _Draft:
             like_method=self.like.method,
             like_p=self.like.p,
             like_p_holm=like_p_holm,
-            like_verdict=str(verdict_like),
+            like_verdict=NO_SAMPLE if over_layers else str(verdict_like),
             placebo_gain_pp=found.placebo.mean_pp,
             placebo_low_pp=found.placebo.low_pp,
             placebo_high_pp=found.placebo.high_pp,
@@ -165,6 +169,7 @@ def _draft(group: Group, family: str, members: tuple[int, ...], margin_pp: float
     arms, control = group.scores[:, list(members)], group.scores[:, 0]
     strata = group.strata
     comparison = scope.mean_of(members)
+    over_layers = _is_over_layers(group, members)
     return _Draft(
         group,
         family,
@@ -173,10 +178,16 @@ def _draft(group: Group, family: str, members: tuple[int, ...], margin_pp: float
         comparison,
         comparison.gain,
         paired_gain(arms, control, strata, EQUIVALENCE_LEVEL),
-        two_way_gain(arms, control, strata),
-        two_way_gain(arms, control, strata, EQUIVALENCE_LEVEL),
+        UNKNOWN if over_layers else two_way_gain(arms, control, strata),
+        UNKNOWN if over_layers else two_way_gain(arms, control, strata, EQUIVALENCE_LEVEL),
         between_stimuli_variance(arms, control),
     )
+
+
+def _is_over_layers(group: Group, members: Sequence[int]) -> bool:
+    """Whether stimuli were decoded at several layers, which are no sample of sentences."""
+    made = [group.arms[i].decoded for i in members]
+    return len({one.layer for one in made if one is not None}) > 1
 
 
 def _chosen(group: Group, columns: list[int], worst: bool) -> ChosenStimulus | None:

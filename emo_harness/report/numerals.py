@@ -69,6 +69,15 @@ def count(value: float) -> str:
     return UNKNOWN if math.isnan(value) else f"{value:,.0f}"
 
 
+def counted(value: float, one: str, several: str = "") -> str:
+    """A number and what is counted, in the right form.
+
+    >>> counted(1, "question"), counted(6511, "question"), counted(2, "stimulus", "stimuli")
+    ('1 question', '6,511 questions', '2 stimuli')
+    """
+    return f"{count(value)} {one if value == 1 else several or f'{one}s'}"
+
+
 def rough(value: float) -> str:
     """About how many: two digits and a unit.
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from emo_harness.errors import UserError, quoted
 from emo_harness.resources import EMBEDDED, embedded_model
-from emo_harness.runs import ArmScores, AskedModel
+from emo_harness.runs import ArmScores, AskedModel, read_runs
+from emo_harness.runs.results import find_tasks
 
 DOING = "finding the model of the run"
 # Model arguments that make other weights of those in a folder, in ways that are not ours.
@@ -71,6 +72,19 @@ class OwnModel:
         return known or (head.revision if head.revision not in ("", "main") else None)
 
 
+def read_model_runs(run: Path) -> list[ArmScores]:
+    """The scores of a run folder, all of one model.
+
+    Raises:
+        UserError: runs of several models, or what `runs.read_runs` cannot read.
+    """
+    tasks = find_tasks([run])
+    asked = [task.facts.asked for task in tasks]
+    if len({_key(one) for one in asked}) > 1 and not _are_alike(asked):
+        raise _several((t.facts.asked, t.model, str(t.samples_file.parent)) for t in tasks)
+    return read_runs([run]).scores
+
+
 def unsteered(scores: Iterable[ArmScores]) -> list[ArmScores]:
     """Leave out runs of a steered model: the model that would be read was not asked.
 
@@ -112,7 +126,7 @@ def own_model(scores: Sequence[ArmScores]) -> OwnModel:
     for one in kept:
         asked.setdefault(one.facts.results_file, one.facts.asked)
     if len({_key(one) for one in asked.values()}) > 1 and not _are_alike(asked.values()):
-        raise _several(kept)
+        raise _several((one.facts.asked, one.model, _folder(one)) for one in kept)
     return OwnModel(tuple(kept), tuple(asked.values()))
 
 
@@ -208,13 +222,17 @@ def _are_alike(asked: Iterable[AskedModel]) -> bool:
     return len(set(known)) == 1 and known[0][0] is not None
 
 
-def _several(scores: Sequence[ArmScores]) -> UserError:
+def _folder(one: ArmScores) -> str:
+    return str(one.lines[0][0].file.parent) if one.lines else ""
+
+
+def _several(runs: Iterable[tuple[AskedModel, str, str]]) -> UserError:
+    """Of runs' models, their names and their folders."""
     folders: dict[str, str] = {}
-    for one in scores:
-        told = one.facts.asked.weights or one.model
-        revision = one.facts.asked.revision
-        named = f"{told}@{revision}" if revision not in ("", "main") else told
-        folders.setdefault(named, str(one.lines[0][0].file.parent) if one.lines else "")
+    for asked, name, folder in runs:
+        told = asked.weights or name
+        named = f"{told}@{asked.revision}" if asked.revision not in ("", "main") else told
+        folders.setdefault(named, folder)
     return UserError(
         DOING,
         found=f"runs of several models: {quoted(sorted(folders))}",

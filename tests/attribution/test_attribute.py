@@ -183,6 +183,13 @@ def test_a_placebo_s_baseline_is_asked_of_the_stimulus_alone(run: Path) -> None:
     assert shown["control"]["pieces"][0]["scores"] == {}
 
 
+def test_a_placebo_s_baseline_stands_beside_other_methods(run: Path) -> None:
+    methods = "gradient-x-input,integrated-gradients"
+    few = ("--questions", "1", "--flips", "0", "--no-randomised", "--arms", "ea14,neutral-5")
+    found = invoked(run, *few, "--methods", methods, "--baseline", "placebo")
+    Attribution.model_validate(found)
+
+
 def test_integrals_are_taken_for_one_arm_of_each_family_unless_all_are_wanted(run: Path) -> None:
     arguments = ("--questions", "1", "--flips", "0", "--no-randomised")
     methods = ("--methods", "integrated-gradients,leave-one-out")

@@ -405,6 +405,27 @@ def test_questions_are_drawn_and_arms_chosen(mini_run: Path) -> None:
         in_run(mini_run, placebos=["self-check"])
 
 
+def test_a_family_is_read_where_all_of_it_was_asked(mini_run: Path) -> None:
+    from dataclasses import replace
+
+    scores = [one for one in read_runs([mini_run], count_tokens=False).scores if one.primary]
+    whole = asked_in_run(scores, "contrast")
+    n_whole = len(list(whole.prompts))
+    first = scores[0]
+    kept = [i for i, arm in enumerate(first.arms) if arm.id != "ea03"]
+    part = replace(
+        first,
+        arms=tuple(first.arms[i] for i in kept),
+        scores=first.scores[:, kept],
+        truncated=None,
+    )
+    asked = asked_in_run([part, *scores[1:]], "contrast")
+    n = len(first.questions)
+    assert len(list(asked.prompts)) == n_whole - 7 * n
+    assert asked.run is not None
+    assert asked.run.left_out == {"questions that were not asked under all of attack": n}
+
+
 def test_a_question_is_read_under_all_arms_or_not_at_all(
     mini_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,18 +435,18 @@ def test_a_question_is_read_under_all_arms_or_not_at_all(
 
     plain = run_stimuli.read_answers
 
-    def twice_in_the_first(lines: Any) -> Any:
+    def lost_in_the_first(lines: Any) -> Any:
         answers = plain(lines)
-        spoilt = answers[0].prompts | {"ea02": answers[0].prompts["ea02"] * 2}
+        spoilt = answers[0].prompts | {"ea02": "Q: what?"}
         return [replace(answers[0], prompts=spoilt), *answers[1:]]
 
     whole = in_run(mini_run)
     n = len(list(whole.prompts))
-    monkeypatch.setattr(run_stimuli, "read_answers", twice_in_the_first)
+    monkeypatch.setattr(run_stimuli, "read_answers", lost_in_the_first)
     asked = in_run(mini_run)
     assert len(list(asked.prompts)) == n - 2 * 7, "the first question of each subtask"
     assert asked.run is not None and set(asked.run.left_out.values()) == {2}
-    assert "ea02 2 times" in next(iter(asked.run.left_out))
+    assert "ea02 nowhere" in next(iter(asked.run.left_out))
 
     def nowhere(lines: Any) -> Any:
         return [replace(a, prompts=dict.fromkeys(a.prompts, "Q: what?")) for a in plain(lines)]

@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,8 +21,10 @@ from emo_harness.errors import UserError
 from emo_harness.report.attribution import Attribution, section_blocks
 from emo_harness.report.attribution.image_figure import image_figure
 from emo_harness.report.attribution.numbers import RankAgreement
+from emo_harness.report.attribution.scale import ShadeScale
+from emo_harness.report.attribution.top_words import _forest_rows
 from emo_harness.report.attribution.verdicts import agreement_words, change_words, sentences
-from emo_harness.report.blocks import Figure, ShadedTexts
+from emo_harness.report.blocks import Figure, Prose, ShadedTexts
 from emo_harness.report.page import write_page
 from emo_harness.report.page_numbers import tables
 from emo_harness.report.plain_text import visible
@@ -238,6 +241,43 @@ def test_pictures_of_one_method_share_a_scale() -> None:
     block = next(b for b in blocks_of(attribution(flips=3)) if isinstance(b, ShadedTexts))
     keys = {tuple(item.pictures[0].key) for item in block.items}
     assert len(keys) == 1
+
+
+def test_top_words_of_every_family_go_from_the_largest_down() -> None:
+    group = Attribution.model_validate(attribution(methods=FEW)).groups[0]
+    rows = [word for word in group.top_words if word.method == "leave-one-out"]
+    drawn = list(_forest_rows(rows, ShadeScale(0.1, True)))
+    sizes: list[list[float]] = []
+    for row in drawn:
+        if math.isnan(row.value):
+            sizes.append([])
+        else:
+            sizes[-1].append(abs(row.value))
+    assert len({word.family for word in rows}) == len(sizes)
+    assert all(own == sorted(own, reverse=True) and own for own in sizes)
+
+
+def test_sums_have_units_and_methods_without_sign_are_told(
+    usual: tuple[dict[str, Any], str, dict[str, Any]],
+) -> None:
+    _, markup, _ = usual
+    text = ParsedPage(markup).text
+    assert re.search(r"its words add up to [+\u2212][\d.]+\u00a0nats", text)
+    assert "shaded purple" in text
+
+
+def test_one_question_is_no_plural_and_leaves_words_unshaded() -> None:
+    made = attribution(flips=0, n_questions=1, methods=FEW)
+    made["groups"][0]["n_prompts"] = 1
+    for word in made["groups"][0]["words"]:
+        word |= {"n": 1, "contribution": [word["contribution"][0], None, None]}
+    blocks = blocks_of(made)
+    assert any(isinstance(b, Prose) and b.text.startswith("1 question, 1 prompt,") for b in blocks)
+    stimuli = next(b for b in blocks if isinstance(b, ShadedTexts))
+    for item in stimuli.items:
+        signed, unsigned = item.pictures
+        assert re.search(r"stood in one question, so that there is no interval", signed.remarks[0])
+        assert not any("one question" in told for told in unsigned.remarks)
 
 
 def test_what_did_not_converge_is_flagged() -> None:

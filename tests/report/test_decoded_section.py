@@ -14,11 +14,15 @@ import pytest
 
 from emo_harness.effects import holm, paired_gain
 from emo_harness.errors import UserError
+from emo_harness.report import board_table
 from emo_harness.report.blocks import Figure
+from emo_harness.report.claims import NO_SAMPLE
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.decoded import series_of
+from emo_harness.report.decoded.strip_blocks import Token, Words, strip_figure
 from emo_harness.report.effect_text import reported_tables
 from emo_harness.report.groups import groups_of
+from emo_harness.report.numerals import gain
 from emo_harness.report.page import render
 from emo_harness.report.page_numbers import page_numbers
 from emo_harness.report.sections import sections
@@ -93,7 +97,7 @@ def test_nothing_is_shown_where_nothing_is_there() -> None:
     same = {arm.id: np.tile([0.0, 1.0], 30) for arm in (*arms,)}
     scores = made_scores({"control": np.tile([0.0, 1.0], 30), **same}, arms, family="decoded")
     page, found = told_of(decoded_contents(scores))
-    assert "Nothing is shown: no meta prompt can be told from control or from random" in page.text
+    assert "No effect is shown: no meta prompt can be told from control or from random" in page.text
     assert {v["verdict"] for v in verdicts(found)} <= {
         "undecided",
         "no difference larger than the margin",
@@ -106,14 +110,14 @@ def test_no_difference_is_a_verdict() -> None:
     words = [v["verdict"] for v in verdicts(found)]
     assert words == ["no difference larger than the margin"] * 2
     # Which is a finding.
-    assert "Nothing is shown" not in page.text
+    assert "No effect is shown" not in page.text
 
 
 def test_what_models_wrote_is_escaped_and_visible() -> None:
     scores = decoded_scores(decoded_arms())
     page, found = told_of(decoded_contents(*scores))
     assert not page.all("bold") and "<b>bold</b>" in page.text
-    assert "喜び" in page.text and "␊" in page.text
+    assert "喜び" in page.text and "\\n" in page.text and "␊" not in page.text
     assert all("\u202e" not in text for text in (page.text, json.dumps(found)))
 
 
@@ -281,6 +285,58 @@ def test_decoded_families_are_claims_like_others() -> None:
     assert [claim.n_stimuli for claim in made.claims] == [6, 6]
 
 
+def test_layers_are_no_sample_of_sentences(tmp_path: Path) -> None:
+    made = decoded_contents(*decoded_scores(decoded_arms()))
+    assert {claim.like_verdict for claim in made.claims} == {NO_SAMPLE}
+    assert all(math.isnan(c.like_low_pp) and math.isnan(c.like_p_holm) for c in made.claims)
+    markup, numbers = written(made, tmp_path)
+    assert "Layers are not a sample of sentences: see the trend" in markup
+    assert "Sentences like these" not in markup
+    (told,) = (part for part in numbers["sections"] if part["id"] == "verdicts")
+    assert {v["like_low_pp"] for v in verdicts(told)} == {None}
+    place = board_table.COLUMNS.index("sentences like these pp")
+    assert {board_table.board_cells(row)[place] for row in made.leaderboard} == {"-"}
+
+
+def test_every_interval_says_what_it_is_over() -> None:
+    scores = decoded_scores(decoded_arms(sources=("prompt",)))
+    made = decoded_contents(*scores)
+    page, found = told_of(made)
+    (told,) = verdicts(found)
+    assert "(interval over questions: these meta prompts on other questions;" in told["sentence"]
+    value, low, high = told["random_together_pp"]
+    assert low < value < high
+    assert f"{gain(value, low, high)} pp (interval over questions; signs" in told["beyond"]
+    assert value == pytest.approx(np.mean([g.mean_pp for g in made.decoded[0].against_random]))
+    # Pictures are saved one by one, so that each tells what was asked.
+    for figure in (*figures(found, "-map"), *figures(found, "-curve")):
+        assert "asked of org/m (bbh, zero-shot, placement suffix)" in figure["caption"]
+    assert "Whether later layers score better is tested" in page.text
+
+
+def test_what_was_only_read_is_not_called_tested(tmp_path: Path) -> None:
+    page, _ = told_of(beside(tmp_path / "run", decode_file()))
+    assert "score better is tested" not in page.text and "nothing is tested" in page.text
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text", "told"),
+    [
+        ("re|3|x| do| wa|nd", "re3x do wand", "re·3·x do wa·nd"),
+        # Words in another order have a space between them that no token begins with.
+        (" the|joy|ful", "the joyful", "the joy·ful"),
+        # Pieces of a character are not found in the text.
+        (" �|�| to|day", "é today", "�·� to·day"),
+        ("\n|ful", "ful", "\\n ful"),
+    ],
+)
+def test_what_is_written_as_one_word_is_told_as_one(tokens: str, text: str, told: str) -> None:
+    shown = tuple(map(Token, tokens.split("|")))
+    figure = strip_figure([Words("prompt", "meta", 0, shown, math.nan, text, "a")], "a", "")
+    assert figure is not None and figure.alt.endswith(f"layer 0: {told}.")
+    assert ("written as one word" in figure.svg.inline) == ("·" in told)
+
+
 def test_controls_are_no_neutral_placebos() -> None:
     (group,) = groups_of(decoded_scores(decoded_arms()))
     assert [group.arms[i].id for i in group.neutral] == ["neutral-5"]
@@ -344,7 +400,7 @@ def test_what_was_read_over_a_run_is_shown_beside_it(tmp_path: Path) -> None:
     assert "Read in org/m over these runs: 11 of prompt, context: 8 questions" in page.text
     (strip,) = figures(found, "decoded-file-0")
     assert len(strip["table"]["rows"]) == 4
-    assert "ful†" in page.text and "[␇]" in page.text
+    assert "ful*" in page.text and "[\\x07]" in page.text and "†" not in page.text
     assert "<i>x</i>" in page.text and not page.all("i")
     assert not any(own.get("class") == "prose warning" for own in page.all("div"))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.run_model import load_run_model, own_model
+from emo_harness.run_model import load_run_model, own_model, read_model_runs
 from tests.run_model.asked_runs import Asked, scores_of
 from tests.runs.made_runs import made_run
 
@@ -143,3 +143,13 @@ def test_weights_that_were_changed_while_loading_are_explained(
     run = made_run(tmp_path, config={"model_args": args})
     with pytest.raises(UserError, match=f"with {argument}=x"):
         load_run_model(scores_of(run), device="cpu")
+
+
+def test_several_models_are_told_before_their_questions_are_compared(tmp_path: Path) -> None:
+    for name, questions in (("a", "xy"), ("b", "yz")):
+        config = {"model": "hf", "model_args": {"pretrained": f"org/{name}"}}
+        folder = tmp_path / "run" / name
+        made_run(folder, model=f"org/{name}", questions=tuple(questions), config=config)
+    with pytest.raises(UserError, match="runs of several models") as refused:
+        read_model_runs(tmp_path / "run")
+    assert str(tmp_path / "run" / "a") in refused.value.fix

@@ -167,7 +167,7 @@ def _remarks(flip: ShownFlip, method: Method, scale: ShadeScale) -> Iterator[str
     equal = percent(100 * len(stimulus) / len(scored), 0)
     yield f"the stimulus is {equal}% of the words and has {share}% of all contribution"
     if scale.signed:
-        yield f"its words add up to {scale.told(sum(stimulus))}"
+        yield f"its words add up to {scale.told(sum(stimulus))}{JOIN}{METHODS[method].unit}"
 
 
 def _warnings(flip: ShownFlip, method: Method, is_untrusted: bool) -> Iterator[str]:

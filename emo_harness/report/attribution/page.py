@@ -18,7 +18,7 @@ from emo_harness.report.attribution.verdicts import agreement_words, change_word
 from emo_harness.report.attribution.whole_stimuli import whole_stimuli
 from emo_harness.report.blocks import Block, Cell, Column, Prose, Table
 from emo_harness.report.boards import MODES
-from emo_harness.report.numerals import UNKNOWN, count, gain_cell, text_cell
+from emo_harness.report.numerals import UNKNOWN, count, counted, gain_cell, text_cell
 from emo_harness.report.plain_text import slug
 
 SANITY_COLUMNS = (
@@ -91,9 +91,9 @@ def _read(one: Attribution) -> str:
         else ""
     )
     return (
-        f"{count(one.n_questions)} questions, {count(n_prompts)} prompts, sampled with seed "
-        f"{one.seed}, read in {one.model}.{_skipped(one.skipped)}{baseline} How far each method "
-        "may be trusted here:"
+        f"{counted(one.n_questions, 'question')}, {counted(n_prompts, 'prompt')}, sampled with "
+        f"seed {one.seed}, read in {one.model}.{_skipped(one.skipped)}{baseline} How far each "
+        "method may be trusted here:"
     )
 
 

@@ -26,7 +26,7 @@ from emo_harness.report.blocks import (
     Table,
 )
 from emo_harness.report.groups import ALL_SUBTASKS
-from emo_harness.report.numerals import count, count_cell, text_cell
+from emo_harness.report.numerals import count, count_cell, counted, text_cell
 from emo_harness.report.plain_text import shortened, slug
 
 MOST_ARMS, WORD_CHARS, N_STRONGEST = 40, 60, 40
@@ -79,7 +79,7 @@ def _item(
     pictures = [
         ShadedPicture(
             METHODS[method].name,
-            REMARKS if scale.signed else UNSIGNED_REMARKS,
+            _remarks([w for w in ordered if w.method == method], scale),
             (),
             scale.key(),
             METHODS[method].unit,
@@ -118,6 +118,22 @@ def _item(
         ),
         {"family": family},
     )
+
+
+def _remarks(words: Sequence[StimulusWord], scale: ShadeScale) -> Sequence[str]:
+    if not scale.signed:
+        return UNSIGNED_REMARKS
+    known = [(word, *bounds(word.contribution)) for word in words]
+    without = [w for w, value, low, _ in known if math.isnan(low) and not math.isnan(value)]
+    if not without:
+        return REMARKS
+    n = max(word.n for word in without)
+    few = "one question" if n < 2 else f"{counted(n, 'question')} at most"
+    told = (
+        f"{counted(len(without), 'word')} of {count(len(words))} stood in {few}, so that there is "
+        "no interval and no shade: attribute more questions (--questions) to see them"
+    )
+    return (told, *REMARKS)
 
 
 def _count_told(n: int, shown: int) -> str:

@@ -61,7 +61,8 @@ def _figure(rows: Sequence[TopWord], method: Method, about: str, name: str, fold
     )
     caption = (
         f"{title}: mean over the questions whose stimulus holds the word, with 95% interval; the "
-        f"{MOST_WORDS} largest of each family at most.{direction} {beyond[0].upper()}{beyond[1:]}."
+        f"{MOST_WORDS} largest of each family at most, by size.{direction} "
+        f"{beyond[0].upper()}{beyond[1:]}."
     )
     alt = f"{title}. {beyond[0].upper()}{beyond[1:]}. {_first(rows, scale)}"
     table = Table(
@@ -86,9 +87,8 @@ def _forest_rows(rows: Sequence[TopWord], scale: ShadeScale) -> Iterator[ForestR
     families = list(dict.fromkeys(row.family for row in rows))
     for family in families:
         own = [row for row in rows if row.family == family and _size(row) >= 0]
-        own = sorted(own, key=lambda row: -_size(row))[:MOST_WORDS]
         yield ForestRow(family)
-        for row in sorted(own, key=lambda row: -bounds(row.contribution)[0]):
+        for row in sorted(own, key=lambda row: -_size(row))[:MOST_WORDS]:
             value, low, high = bounds(row.contribution)
             n = f"{count(row.n_arms)} stimul{'us' if row.n_arms == 1 else 'i'}"
             yield ForestRow(

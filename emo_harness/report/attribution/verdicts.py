@@ -13,7 +13,7 @@ from emo_harness.report.attribution.methods import (
     known,
 )
 from emo_harness.report.attribution.numbers import Attribution, Convergence, Method, RankAgreement
-from emo_harness.report.numerals import JOIN, count, gain, percent
+from emo_harness.report.numerals import JOIN, count, counted, gain, percent
 
 # Rank correlations with leave-one-word-out that count as much the same, and as some likeness.
 MUCH, SOME = 0.6, 0.3
@@ -72,7 +72,7 @@ def convergence_words(found: Convergence) -> str:
         else f"{count(found.n_unconverged)} ({share}) did not settle; they are flagged where shown "
         "and left out of all means"
     )
-    told = f"Integrated gradients of {count(found.n)} prompts: {settled}{delta}."
+    told = f"Integrated gradients of {counted(found.n, 'prompt')}: {settled}{delta}."
     return f"{told} Steps taken: {steps}." if steps else told
 
 
@@ -102,7 +102,7 @@ def _rank(found: RankAgreement | None) -> str:
     value, low, high = bounds(found.rank) if found else (math.nan,) * 3
     if found is None or math.isnan(value):
         return ""
-    n = f"{count(found.n_prompts)} prompt{'s' if found.n_prompts != 1 else ''}"
+    n = counted(found.n_prompts, "prompt")
     return f" (rank correlation {gain(value, low, high, 2)}, {n})".replace(" [", f"{JOIN}[")
 
 

@@ -10,7 +10,7 @@ from emo_harness.report.attribution.methods import known
 from emo_harness.report.attribution.numbers import Method, Piece
 from emo_harness.report.attribution.scale import ShadeScale
 from emo_harness.report.blocks import ShadedRun, ShadedWord
-from emo_harness.report.numerals import count
+from emo_harness.report.numerals import counted
 from emo_harness.report.plain_text import shortened
 
 PIECE_CHARS = 160
@@ -87,4 +87,4 @@ def _left_out(pieces: Sequence[Piece], method: Method, scale: ShadeScale) -> Sha
     n_words = sum(piece.role in WORDS for piece in pieces)
     there = word_scores(pieces, method)
     together = f", together {scale.told(sum(there))}" if there else ""
-    return ShadedRun([ShadedWord(f" [… {count(n_words)} words{together} …] ")], "left-out")
+    return ShadedRun([ShadedWord(f" [… {counted(n_words, 'word')}{together} …] ")], "left-out")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from emo_harness.report.blocks import Block, Prose
 from emo_harness.report.decoded.series import how_told
 from emo_harness.report.decoded.strip_blocks import Token, Words, strip_figure, strip_name
+from emo_harness.report.numerals import counted
 from emo_harness.validation import Strict
 
 # Shown of a vector whose tokens cannot stand in a text.
@@ -65,6 +68,7 @@ class DecodeFile(Strict):
     k: int
     context: str
     n_questions: int | None
+    left_out: dict[str, int] = Field(default_factory=dict)
     seed: int
     forced: str | None
     families: dict[str, int]
@@ -95,7 +99,7 @@ def _about(one: DecodeFile) -> str:
     families = ", ".join(f"{n} of {family}" for family, n in one.families.items())
     return (
         f"Read in {one.model} over these runs: {families}, context: {one.context}; "
-        f"{len(one.layers)} of {one.n_layers} layers, vector: {one.vector}."
+        f"{len(one.layers)} of {counted(one.n_layers, 'layer')}, vector: {one.vector}."
     )
 
 

@@ -68,6 +68,7 @@ class DecodedDepth:
             what may be said.
         against_random: meta prompt minus the random vectors of its layer; `random_q` over layers.
         random_trend: trend of that difference.
+        random_together: its mean over the layers that have random vectors.
         is_transfer: the texts come from another model than the one asked.
         p_random: of no difference from random vectors at any layer (signs of the layers' mean
             differences flipped); NaN without random vectors.
@@ -88,6 +89,7 @@ class DecodedDepth:
     against_random: tuple[Gain, ...]
     random_q: Floats
     random_trend: Trend
+    random_together: Gain
     p_random: float
     margin_pp: float
     is_transfer: bool
@@ -167,6 +169,9 @@ def _depth(
             [series.layers[i] for i in with_random],
             _rng(group, series),
             strata,
+        ),
+        random_together=(
+            UNKNOWN if bases is None else paired_gain(by_layer[:, with_random], bases, strata)
         ),
         p_random=_p_random(against, units, _rng(group, series)),
         margin_pp=margin_pp,

@@ -15,7 +15,7 @@ from emo_harness.report.decoded.depth_words import trend_sentence
 from emo_harness.report.figures.curves import Curve, curves
 from emo_harness.report.figures.heat_map import heat_map
 from emo_harness.report.groups import ALL_SUBTASKS
-from emo_harness.report.numerals import count_cell, pp_cell, probability_cell, text_cell
+from emo_harness.report.numerals import count_cell, counted, pp_cell, probability_cell, text_cell
 
 ALPHA = 0.05
 NAMES = {
@@ -77,8 +77,8 @@ def map_figure(depth: DecodedDepth, name: str, about: str, step_pp: float, folde
     clear = int((depth.cells_q <= ALPHA).sum())
     n_cells = int((~np.isnan(depth.cells_q)).sum())
     told = (
-        f"{clear or 'None'} of {n_cells} cells can be told from zero (q over the map, controls "
-        "apart)."
+        f"{clear or 'None'} of {counted(n_cells, 'cell')} can be told from zero (q over the map, "
+        "controls apart)."
     )
     below_told = {
         (True, True): " Below the gap: gains on all subtasks together, with those of the controls.",

@@ -11,7 +11,7 @@ import numpy as np
 from emo_harness.effects import Gain, Trend
 from emo_harness.report.blocks import Raw, Verdict
 from emo_harness.report.decoded.depth import DecodedDepth
-from emo_harness.report.numerals import JOIN, MINUS, count, gain, pp, probability
+from emo_harness.report.numerals import JOIN, MINUS, counted, gain, pp, probability
 
 ALPHA = 0.05
 TONES = {"rises": "up", "falls": "down", "no difference larger than the margin": "same"}
@@ -51,9 +51,10 @@ def trend_sentence(depth: DecodedDepth) -> str:
     )
     told = (
         f"From layer {first} to layer {last} the fitted gain changes by {_told(trend.slope)} pp "
-        f"(n = {count(trend.n)} questions, {len(depth.layers)} layers{same}; layers permuted: "
-        f"{_p(trend.p)}{_corrected(trend.p, depth.p_holm)}{ranked}; margin "
-        f"{depth.margin_pp:g} pp)."
+        f"(interval over questions: these meta prompts on other questions; n = "
+        f"{counted(trend.n, 'question')}, {counted(len(depth.layers), 'layer')}{same}; whether "
+        f"depth orders the gains, layers permuted: {_p(trend.p)}"
+        f"{_corrected(trend.p, depth.p_holm)}{ranked}; margin {depth.margin_pp:g} pp)."
     )
     is_tilted = trend.slope.low_pp > 0 or trend.slope.high_pp < 0
     if trend.least_p > ALPHA:
@@ -75,8 +76,8 @@ def last_sentence(depth: DecodedDepth) -> str:
     is_few = trend.least_p <= ALPHA < trend.least_p_last
     few = f", at the least {probability(trend.least_p_last)}" if is_few else ""
     return (
-        f"{which} against the rest: {word}, {_told(trend.last)} pp (layers permuted: "
-        f"{_p(trend.p_last)}{few})."
+        f"{which} against the rest: {word}, {_told(trend.last)} pp (interval over "
+        f"questions; layers permuted: {_p(trend.p_last)}{few})."
     )
 
 
@@ -87,14 +88,21 @@ def random_sentence(depth: DecodedDepth) -> str:
         return "No random vectors were asked, so nothing tells meaning from any odd text."
     n_told = int((depth.random_q <= ALPHA).sum())
     told = (
-        f"{n_told or 'None'} of {len(known)} layers can be told from random vectors of equal norm"
-        " (q ≤ 0.05)"
+        f"{n_told or 'None'} of {counted(len(known), 'layer')} can be told from random vectors of "
+        "equal norm (q ≤ 0.05)"
     )
     if math.isnan(depth.p_random):
         return f"{told}."
-    mean = float(np.mean([g.mean_pp for g in known]))
-    together = f"on all layers together {pp(mean)} pp, {_p(depth.p_random)}"
-    return f"{told}; {together}."
+    together = depth.random_together
+    if math.isnan(together.low_pp):
+        mean = float(np.mean([g.mean_pp for g in known]))
+        shown = f"{pp(mean)} pp (interval unknown"
+    else:
+        shown = f"{_told(together)} pp (interval over questions"
+    return (
+        f"{told}; on all layers together {shown}; signs of the layers flipped: "
+        f"{_p(depth.p_random)})."
+    )
 
 
 def flat_sentence(depths: Sequence[DecodedDepth]) -> str:
@@ -105,7 +113,7 @@ def flat_sentence(depths: Sequence[DecodedDepth]) -> str:
     if any(depth.row("random") for depth in depths):
         beside += " or from random vectors"
     return (
-        f"Nothing is shown: no meta prompt can be told {beside}, at any layer or on any subtask, "
+        f"No effect is shown: no meta prompt can be told {beside}, at any layer or on any subtask, "
         "and no trend over the layers is clear."
     )
 
@@ -172,17 +180,22 @@ def _numbers(depth: DecodedDepth) -> dict[str, Raw]:
         "verdict": depth.word,
         "p_holm": depth.p_holm,
         "p_random": depth.p_random,
+        "random_together_pp": _bounds(depth.random_together),
         "n_told_from_random": int((depth.random_q <= ALPHA).sum()),
         **dict(_flat("trend", depth.trend)),
         **dict(_flat("against_random", depth.random_trend)),
     }
 
 
+def _bounds(found: Gain) -> tuple[float, float, float]:
+    return (found.mean_pp, found.low_pp, found.high_pp)
+
+
 def _flat(name: str, trend: Trend) -> Iterator[tuple[str, Raw]]:
     for field in fields(trend):
         value = getattr(trend, field.name)
         if isinstance(value, Gain):
-            yield f"{name}_{field.name}_pp", (value.mean_pp, value.low_pp, value.high_pp)
+            yield f"{name}_{field.name}_pp", _bounds(value)
             if field.name == "slope":
                 yield f"{name}_method", value.method
         else:

@@ -87,11 +87,15 @@ def _panels(depths: Iterable[DecodedDepth]) -> list[list[DecodedDepth]]:
 
 
 def _heading(panel: Sequence[DecodedDepth]) -> str:
-    depth = panel[0]
+    told = _told(panel[0])
+    return f"Transfer: {told}" if panel[0].is_transfer else told[0].upper() + told[1:]
+
+
+def _told(depth: DecodedDepth) -> str:
+    """Where it was decoded, and what was asked under it."""
     board = depth.board
     asked = f"{board.benchmark}, {MODES.get(board.mode, board.mode)}, placement {board.placement}"
-    told = f"decoded in {depth.series.decoded_in}, asked of {_asked_of(depth)} ({asked})"
-    return f"Transfer: {told}" if depth.is_transfer else told[0].upper() + told[1:]
+    return f"decoded in {depth.series.decoded_in}, asked of {_asked_of(depth)} ({asked})"
 
 
 def _asked_of(depth: DecodedDepth) -> str:
@@ -124,8 +128,7 @@ def _strips(panel: Sequence[DecodedDepth], anchor: str) -> list[Block]:
 
 
 def _figures(depth: DecodedDepth, name: str, step_pp: float, is_folded: bool) -> list[Block]:
-    series = depth.series
-    about = f"{series.name}, decoded in {series.decoded_in}, asked of {_asked_of(depth)}"
+    about = f"{depth.series.name}, {_told(depth)}"
     folded = f"Map: {about}" if is_folded else ""
     curve = curve_figure(depth, f"{name}-curve", about, folded and f"Curve: {about}")
     made: list[Block] = [map_figure(depth, f"{name}-map", about, step_pp, folded)]

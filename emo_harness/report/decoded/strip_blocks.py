@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from emo_harness.report.blocks import Cell, Column, Figure, Table
 from emo_harness.report.figures.token_strip import (
+    JOINED,
     Chip,
     StripPanel,
     StripRow,
+    escaped,
     shown_token,
     token_strip,
 )
@@ -25,7 +27,11 @@ COLUMNS = (
     Column("kind", filtered=True),
     Column("layer", numeric=True),
     Column("draw", "which one of several random ones", numeric=True),
-    Column("tokens", "as they were decoded, best or first one first, in quotation marks"),
+    Column(
+        "tokens",
+        "as they were decoded, best or first one first, in quotation marks; · joins those that are "
+        "written as one word",
+    ),
     Column("lost", "tokens that the tokenizer does not give back from the text"),
     Column("overlap %", "share of the top tokens that the placebos' mean has too", numeric=True),
     Column("text", "what was or can be put into a prompt"),
@@ -118,15 +124,51 @@ def _in_order(words: Iterable[Words]) -> list[Words]:
 def _row(one: Words, shared: dict[int, set[str]] | None = None) -> StripRow:
     beside = (shared or {}).get(one.layer, set())
     chips = [
-        Chip(shown_token(token.text), token.text in beside, token.is_lost, not token.is_in_text)
-        for token in one.tokens
+        Chip(
+            shown_token(token.text),
+            token.text in beside,
+            token.is_lost,
+            not token.is_in_text,
+            is_joined,
+        )
+        for token, is_joined in zip(one.tokens, _joined(one), strict=True)
     ]
     note = "" if shared is None or math.isnan(one.overlap) else f"{100 * one.overlap:.0f}%"
     return StripRow(str(one.layer), chips, note)
 
 
 def _told(one: Words) -> str:
-    return f"{one.of}, layer {one.layer}: {' '.join(shown_token(t.text) for t in one.tokens)}."
+    return f"{one.of}, layer {one.layer}: {_in_a_row(one, shown_token)}."
+
+
+def _in_a_row(one: Words, shown: Callable[[str], str], between: str = " ") -> str:
+    """The tokens, with a sign between those that are written as one word."""
+    told = ""
+    for token, is_joined in zip(one.tokens, _joined(one), strict=True):
+        told += (JOINED if is_joined else between if told else "") + shown(token.text)
+    return told
+
+
+def _joined(one: Words) -> list[bool]:
+    """Of each token, whether it is written on to the one before it in the text, without a space.
+
+    Looked up in the text, as far as its tokens can be found there one after another (a piece of a
+    character cannot); else a token is written on unless white space begins it or ends the last.
+    """
+    found: list[bool] = []
+    at, last = 0, ""
+    for token in one.tokens:
+        word = token.text.strip()
+        if not token.is_in_text or not word:
+            found.append(False)
+            last = last if not token.is_in_text else " "
+            continue
+        place = len(one.text) - len(one.text[at:].lstrip())
+        is_found = one.text.startswith(word, place)
+        is_apart = place > at if is_found else token.text[:1].isspace() or last[-1:].isspace()
+        found.append(bool(last.strip()) and not is_apart)
+        at, last = (place + len(word) if is_found else at), token.text
+    return found
 
 
 def _cells(one: Words) -> list[Cell]:
@@ -137,8 +179,8 @@ def _cells(one: Words) -> list[Cell]:
         count_cell(one.layer),
         count_cell(one.draw),
         Cell(
-            " ".join(f"“{token.text}”" for token in one.tokens),
-            f"{JOIN} ".join(f"“{_signs(token.text)}”" for token in one.tokens) or UNKNOWN,
+            _in_a_row(one, lambda text: f"“{text}”"),
+            _in_a_row(one, lambda text: f"“{_signs(text)}”", f"{JOIN} ") or UNKNOWN,
         ),
         text_cell(" ".join(f"“{_signs(token.text)}”" for token in one.tokens if token.is_lost)),
         Cell(overlap, UNKNOWN if math.isnan(overlap) else f"{overlap:.0f}"),
@@ -148,5 +190,5 @@ def _cells(one: Words) -> list[Cell]:
 
 
 def _signs(token: str) -> str:
-    """White space that HTML would swallow, as signs."""
-    return token.replace("\n", "␊").replace("\t", "␉").replace("  ", "␣␣")
+    """White space that HTML would swallow, and control characters, as signs."""
+    return escaped(token).replace("  ", "␣␣")

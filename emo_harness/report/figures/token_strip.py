@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch
@@ -23,7 +23,9 @@ PAD_PX, BETWEEN_PX = 5, 4
 MOST_CHIP_PX = 190
 MOST_CHIPS = 48
 _NARROW, _BROAD = set("iljtfrI.,:;'|!()[] \"`"), set("mwMW@%—")
-_SIGNS = {"\n": "␊", "\t": "␉", " ": "␣"}
+# Before a token that is written on to another, where their boxes cannot touch.
+JOINED = "·"
+LOST = "*"
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,16 @@ class Chip:
     Attributes:
         text: as `shown_token` gives it.
         is_shared: the placebos' line of that layer has it too: set back.
-        is_lost: the tokenizer does not give it back: dashed, with a dagger.
+        is_lost: the tokenizer does not give it back: dashed, with an asterisk.
         is_left_out: shown, though it is no part of the text: in brackets.
+        is_joined: written on to the token before it, without a space: the boxes touch.
     """
 
     text: str
     is_shared: bool = False
     is_lost: bool = False
     is_left_out: bool = False
+    is_joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,17 @@ class StripPanel:
 
 
 def shown_token(token: str) -> str:
-    """A token as a reader can see it: white space and control characters are signs.
+    """A token as a reader can see it: control characters as the terminal writes them, space a sign.
 
     The one space that words begin with is left out.
 
-    >>> shown_token(" joy"), shown_token("\\n"), shown_token("  "), shown_token("")
-    ('joy', '␊', '␣', '∅')
+    >>> shown_token(" joy") + shown_token("  ") + shown_token("")
+    'joy␣∅'
+    >>> print(shown_token("\\n"))
+    \\n
     """
-    text = visible(token[1:] if token[:1] == " " and len(token) > 1 else token)
-    text = "".join(_SIGNS.get(c, c) if c != " " or not text.strip() else c for c in text)
+    text = visible(escaped(token[1:] if token[:1] == " " and len(token) > 1 else token))
+    text = text if text.strip() else text.replace(" ", "␣")
     if text.endswith(" "):
         text = f"{text.rstrip(' ')}␣"
     if not text:
@@ -81,11 +87,16 @@ def shown_token(token: str) -> str:
     return text
 
 
+def escaped(text: str) -> str:
+    """The text with control characters as Python writes them; fonts have no signs for them."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" else c for c in text)
+
+
 @canvas.own_style()
 def token_strip(panels: Sequence[StripPanel], name: str, title: str, alt: str) -> Drawing:
     """Draw panels below each other; rows break into several lines where they are long."""
     chips = [chip for panel in panels for row in panel.rows for chip in row.chips]
-    key = [(chip, told) for chip, told in _KEY if any(_dress(chip) <= _dress(c) for c in chips)]
+    key = [(own, told) for own, told in _KEY if any(_dress(own[-1]) <= _dress(c) for c in chips)]
     placed = [[_lines(_few(row.chips)) for row in panel.rows] for panel in panels]
     height = sum(
         HEAD_PX + sum(len(lines) * LINE_PX + ROW_GAP_PX for lines in rows) for rows in placed
@@ -121,14 +132,16 @@ def token_strip(panels: Sequence[StripPanel], name: str, title: str, alt: str) -
 
 
 _KEY = (
-    (Chip("word", is_shared=True), "the placebos' line has it too"),
-    (Chip("word", is_lost=True), "not given back by the tokenizer"),
-    (Chip("word", is_left_out=True), "left out of the text"),
+    ((Chip("word", is_shared=True),), "the placebos' line has it too"),
+    ((Chip("word", is_lost=True),), "not given back by the tokenizer"),
+    ((Chip("word", is_left_out=True),), "left out of the text"),
+    ((Chip("wo"), Chip("rd", is_joined=True)), "written as one word"),
 )
 
 
 def _dress(chip: Chip) -> set[str]:
-    return {flag for flag in ("is_shared", "is_lost", "is_left_out") if getattr(chip, flag)}
+    flags = ("is_shared", "is_lost", "is_left_out", "is_joined")
+    return {flag for flag in flags if getattr(chip, flag)}
 
 
 def _few(chips: Sequence[Chip]) -> list[Chip]:
@@ -139,17 +152,39 @@ def _few(chips: Sequence[Chip]) -> list[Chip]:
 
 
 def _lines(chips: Iterable[Chip]) -> list[list[tuple[float, float, Chip]]]:
-    """Left end and width of each chip, line by line."""
+    """Left end and width of each chip, line by line; words stay whole where a line holds them."""
     lines: list[list[tuple[float, float, Chip]]] = [[]]
-    x, right = float(LABEL_PX), WIDEST_PX - NOTE_PX
-    for chip in chips:
-        width = chip_width(chip)
-        if lines[-1] and x + width > right:
+    start, right = float(LABEL_PX), WIDEST_PX - NOTE_PX
+    x = start
+    for word in _written_together(chips):
+        if lines[-1] and x + sum(map(chip_width, word)) > right:
             lines.append([])
-            x = float(LABEL_PX)
-        lines[-1].append((x, width, chip))
-        x += width + BETWEEN_PX
+            x = start
+        for place, own in enumerate(word):
+            chip, width = own, chip_width(own)
+            if lines[-1] and x + width > right:
+                chip = _apart(own)
+                width = chip_width(chip)
+                lines.append([])
+                x = start
+            lines[-1].append((x, width, chip))
+            x += width + (BETWEEN_PX if place + 1 == len(word) else 0)
     return lines
+
+
+def _written_together(chips: Iterable[Chip]) -> list[list[Chip]]:
+    """Chips whose boxes touch; what is written on to another, but stands apart, has a sign."""
+    words: list[list[Chip]] = []
+    for chip in chips:
+        if chip.is_joined and words and not words[-1][-1].is_left_out:
+            words[-1].append(chip)
+        else:
+            words.append([_apart(chip) if chip.is_joined else chip])
+    return words
+
+
+def _apart(chip: Chip) -> Chip:
+    return replace(chip, text=f"{JOINED}{chip.text}")
 
 
 def chip_width(chip: Chip) -> float:
@@ -161,7 +196,7 @@ def _worded(chip: Chip) -> str:
     text = chip.text
     while len(text) > 4 and TEXT_PX * sum(map(_width, text)) > MOST_CHIP_PX - 3 * PAD_PX:
         text = f"{text[:-2]}…"
-    text = f"{text}†" if chip.is_lost else text
+    text = f"{text}{LOST}" if chip.is_lost else text
     return f"[{text}]" if chip.is_left_out else text
 
 
@@ -223,10 +258,11 @@ class _Chips:
             )
 
 
-def _draw_key(drawn: _Chips, key: Sequence[tuple[Chip, str]]) -> None:
+def _draw_key(drawn: _Chips, key: Sequence[tuple[Sequence[Chip], str]]) -> None:
     x = float(LABEL_PX)
-    for chip, told in key:
-        width = chip_width(chip)
-        drawn.add(x, 11, width, chip)
-        canvas.write(drawn._plot, x + width + 6, 11, told, "quiet", canvas.SMALL_PX)
-        x += width + 6 + canvas.text_width([told], canvas.SMALL_PX) + 18
+    for chips, told in key:
+        for chip in chips:
+            drawn.add(x, 11, chip_width(chip), chip)
+            x += chip_width(chip)
+        canvas.write(drawn._plot, x + 6, 11, told, "quiet", canvas.SMALL_PX)
+        x += 6 + canvas.text_width([told], canvas.SMALL_PX) + 18

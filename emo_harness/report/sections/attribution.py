@@ -12,8 +12,10 @@ ORDER = 86
 INTRO = (
     "Which words of a prompt move the answer: for every word, by how much the log-probability of "
     "the target answer rises or falls with it. Blue on a solid line raises, orange on a dotted "
-    "line lowers, a stronger colour on a thicker line does so more; the stimulus is framed. A "
-    "colour means the same in all prompts shown by one method. Point at a word for its number."
+    "line lowers, a stronger colour on a thicker line does so more; the stimulus is framed. "
+    "Methods without a sign tell only how much a word matters, not which way: their words are "
+    "shaded purple. A colour means the same in all prompts shown by one method. Point at a word "
+    "for its number."
 )
 LIMITS = Prose(
     "What this may not be used for:",

@@ -29,10 +29,12 @@ LIMITED = (
 
 
 DECODED = (
-    "Decoded families are claims like all others and are corrected with them. Their stimuli are "
-    "one meta prompt per layer, so that “sentences like these” are those of other layers, as if "
-    "layers were drawn by chance; whether depth matters is tested under Decoded stimuli."
+    "Decoded families are claims like all others and are corrected with them. Where their stimuli "
+    "are meta prompts of several layers, nothing is claimed of sentences like these: layers are "
+    "not drawn by chance, as sentences of a kind may be. Whether depth matters is tested under "
+    "Decoded stimuli."
 )
+LAYERS = "Layers are not a sample of sentences: see the trend under Decoded stimuli."
 NO_STIMULUS = (
     "No stimulus was asked, only placebos, so there is nothing to give a verdict on. How the "
     "placebos' accuracy differs from that of control is under Validity."
@@ -115,6 +117,8 @@ def _sentence(claim: FamilyClaim, decimals: int) -> str:
 
 
 def _beyond(claim: FamilyClaim, decimals: int) -> str:
+    if claim.is_over_layers:
+        return LAYERS
     if claim.n_stimuli < 2:
         return "Sentences like these: unknown, as one stimulus tells nothing of others."
     few = claim.n_stimuli < FEWEST_STIMULI
