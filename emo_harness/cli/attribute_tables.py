@@ -23,11 +23,12 @@ def print_attribution(result: Mapping[str, Any]) -> None:
         result: what `attribution.json` holds.
     """
     from emo_harness.cli.tables import console, print_table
+    from emo_harness.report.numerals import counted
 
     where = console()
     for group in result["groups"]:
         named = f"{group['model']}: {group['benchmark']}, {group['mode']}, {group['asked']}, "
-        named += f"{group['placement']}, {group['n_questions']} questions"
+        named += f"{group['placement']}, {counted(group['n_questions'], 'question')}"
         print_table(
             where,
             f"{named}: what falls on the stimulus",
