@@ -232,7 +232,10 @@ def decode(
 def _left_out(asked: AskedStimuli) -> list[str]:
     if asked.run is None:
         return []
-    return [f"left out: {n} {why}" for why, n in asked.run.left_out.items()]
+    return [
+        f"left out: {n} question{'' if n == 1 else 's'}{why.removeprefix('questions')}"
+        for why, n in asked.run.left_out.items()
+    ]
 
 
 def _decoder(
