@@ -12,6 +12,7 @@ from emo_harness.errors import UserError, nearest, quoted
 from emo_harness.resources import resource
 from emo_harness.stimuli.decoding import Decoding
 from emo_harness.stimuli.stimulus import DECODED, Stimulus, StimulusEntry, StimulusSet
+from emo_harness.text_file import read_text
 from emo_harness.validation import validated
 
 SHIPPED_SETS = ("prompt", "attack", "negative", "placebo")
@@ -57,11 +58,11 @@ def is_file(item: str) -> bool:
 
 def _read_set(path: Path) -> StimulusSet:
     doing = f"reading the stimulus set {path.name}"
-    return _parsed(_content(path, doing), doing)
+    return _parsed(read_text(path, doing, MAX_FILE_BYTES), doing)
 
 
 @lru_cache(maxsize=16)  # Every subtask of a run reads the same file.
-def _parsed(content: bytes, doing: str) -> StimulusSet:
+def _parsed(content: str, doing: str) -> StimulusSet:
     raw = _parsed_yaml(content, doing)
     if not isinstance(raw, dict):
         raise UserError(
@@ -140,33 +141,9 @@ def _check_decoded(entry: StimulusEntry, family: str, doing: str) -> None:
         )
 
 
-def _content(path: Path, doing: str) -> bytes:
+def _parsed_yaml(content: str, doing: str) -> Any:
     try:
-        size, content = path.stat().st_size, path.open("rb").read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UserError(
-            doing, found=str(error.strerror), expected="a readable file", fix="check its rights"
-        ) from error
-    if size > MAX_FILE_BYTES:
-        raise UserError(
-            doing,
-            found=f"a file of {size:,} bytes",
-            expected=f"at most {MAX_FILE_BYTES:,} bytes",
-            fix="a stimulus is a sentence; split the set or shorten its texts",
-        )
-    return content
-
-
-def _parsed_yaml(content: bytes, doing: str) -> Any:
-    try:
-        return yaml.safe_load(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(
-            doing,
-            found=f"bytes that are not UTF-8 at position {error.start}",
-            expected="a UTF-8 text file",
-            fix="save the file as UTF-8",
-        ) from error
+        return yaml.safe_load(content)
     except RecursionError as error:
         raise UserError(
             doing, found="YAML nested too deeply", expected="a stimulus set", fix=_MEND
