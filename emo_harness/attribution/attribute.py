@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_harness.attribution.aggregate import AttributedPrompt, GroupTally
-from emo_harness.attribution.flips import strongest_flips
+from emo_harness.attribution.flips import Flip, strongest_flips
 from emo_harness.attribution.method_tally import MethodTally
 from emo_harness.attribution.methods import INTEGRATED, Method, rank_agreement
 from emo_harness.attribution.piece_table import PieceTable
@@ -129,7 +129,13 @@ def attribute(
     if not n_taken:
         raise _nothing_left(scorer)
     sampled_skipped = vars(scorer.skipped).copy()
-    flips, n_flips = strongest_flips(groups, plan.n_flips, rng, scorer.log_probabilities)
+
+    def can_be_shown(flip: Flip) -> bool:
+        return len(scorer.asked(flip.question(), [flip.member.arms[0], flip.arm])) == 2
+
+    flips, n_flips = strongest_flips(
+        groups, plan.n_flips, rng, scorer.log_probabilities, can_be_shown
+    )
     wanted = [(flip.question(), flip.arm, flip.kind) for flip in flips]
     shown = _shown(scorer, table, wanted, plan, advance)
     if not shown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -50,7 +50,11 @@ Scorer = Callable[[Sequence[tuple[AskedQuestion, str]]], NDArray[np.float64]]
 
 
 def strongest_flips(
-    groups: Sequence[SampledGroup], n_flips: int, rng: np.random.Generator, scorer: Scorer
+    groups: Sequence[SampledGroup],
+    n_flips: int,
+    rng: np.random.Generator,
+    scorer: Scorer,
+    can_be_shown: Callable[[Flip], bool] = lambda flip: True,
 ) -> tuple[list[Flip], int]:
     """The flips with the largest change of the target's log-probability, and how many there are.
 
@@ -60,6 +64,7 @@ def strongest_flips(
 
     Args:
         groups: stimuli among their arms are looked at, in all of their questions.
+        can_be_shown: asked from the strongest on; where it refuses, the next takes the place.
     """
     every = [flip for group in groups for flip in _flips(group)]
     drawn = every
@@ -75,8 +80,9 @@ def strongest_flips(
     for of_question in by_question.values():
         of_question.sort(key=_weakness)
         turns += [(turn, *_weakness(flip), flip) for turn, flip in enumerate(of_question)]
-    best = heapq.nsmallest(n_flips, turns, key=lambda one: one[:-1])
-    return [one[-1] for one in sorted(best, key=lambda one: one[1:-1])], len(every)
+    in_order = (one[-1] for one in sorted(turns, key=lambda one: one[:-1]))
+    best = itertools.islice(filter(can_be_shown, in_order), n_flips)
+    return sorted(best, key=_weakness), len(every)
 
 
 def _weakness(flip: Flip) -> tuple[float, str, int, str]:

@@ -126,6 +126,19 @@ def test_flips_are_the_largest_changes_of_the_target(run: Path, attributed: dict
     assert attributed["shown"][0]["doc_id"] == group.head.doc_ids[flips[0].row]
 
 
+def test_where_a_flip_cannot_be_shown_the_next_takes_its_place(run: Path) -> None:
+    (group,) = sampled_groups(read_runs([run]).scores, None, 0)
+
+    def chosen(can_be_shown: Any = lambda flip: True) -> list[tuple[int, str]]:
+        rng = np.random.default_rng(0)
+        flips, _ = strongest_flips([group], 3, rng, lambda pairs: pytest.fail(), can_be_shown)
+        return [(flip.row, flip.arm.id) for flip in flips]
+
+    first, *others = chosen()
+    without = chosen(lambda flip: (flip.row, flip.arm.id) != first)
+    assert len(without) == 3 and first not in without and set(others) <= set(without)
+
+
 def test_leaving_out_finds_the_planted_stimulus_where_it_acts(run: Path) -> None:
     table = pd.read_parquet(run / "posthoc" / "attribution.parquet")
     (group,) = sampled_groups(read_runs([run]).scores, 8, 0)
