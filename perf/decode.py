@@ -29,8 +29,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from perf.capture import model_like_gpt2  # noqa: E402
+
 THREADS = 2
-VOCABULARY = 50_257
 N_WORDS = 5_000
 N_STIMULI = 60
 TOP = 20
@@ -63,27 +64,6 @@ def stimuli() -> Any:
         words = " ".join(f"w{i}" for i in rng.integers(0, N_WORDS, n_words))
         rows.append((one.family, f"{words} .", 0, len(words)))
     return pd.DataFrame(rows, columns=["family", "text", "span_first", "span_last"])
-
-
-def model_like_gpt2() -> Any:
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    from emo_harness.activations.loading import LoadedModel
-    from emo_harness.activations.sites import layout_of
-    from emo_harness.activations.store import ModelFacts
-
-    torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY)).eval()
-    facts = ModelFacts(
-        name="random weights in GPT-2's shapes",
-        model_type="gpt2",
-        dtype="float32",
-        n_layers=12,
-        hidden_size=768,
-        vocabulary=VOCABULARY,
-    )
-    return LoadedModel(model, tokenizer(), layout_of(model), facts, "made in place")
 
 
 def batches_of(loaded: Any, table: Any) -> list[tuple[Any, Any]]:
@@ -130,7 +110,7 @@ def decoded_positions(lens: Any, values: Any) -> None:
 def measured(n_rounds: int) -> dict[str, Any]:
     from emo_harness.decode.lens import logit_lens
 
-    loaded, table = model_like_gpt2(), stimuli()
+    loaded, table = model_like_gpt2(tokenizer()), stimuli()
     lens = logit_lens(loaded)
     batches = batches_of(loaded, table)
     # Also the check, made once, of whether the model can be packed.
