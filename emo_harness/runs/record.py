@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from emo_harness.errors import UserError, quoted
-from emo_harness.stimuli import Decoding, lineage
+from emo_harness.stimuli import Decoding, StimulusImage, lineage
 from emo_harness.validation import validated
 
 METADATA_KEY = "emo"
@@ -30,6 +30,7 @@ class RunArm:
         text: the stimulus, "" for control.
         theory, emotion, arousal_rank, demand: the stimulus's tags, None where unknown.
         decoded: how a decoded stimulus, or its control, was made; None for the others.
+        image: the picture that was shown; None for the others.
     """
 
     id: str
@@ -42,6 +43,7 @@ class RunArm:
     arousal_rank: int | None = None
     demand: bool | None = None
     decoded: Decoding | None = None
+    image: StimulusImage | None = None
 
 
 class Logged(BaseModel):
@@ -78,6 +80,7 @@ class RecordedArm(Logged):
     arousal_rank: int | None = None
     demand: bool | None = None
     decoded: Decoding | None = None
+    image: StimulusImage | None = None
 
 
 class RecordedSource(Logged):

@@ -1,4 +1,4 @@
-"""Stimuli: emotional sentences (and the placebos beside them), one by one and in sets.
+"""Stimuli: emotional sentences and images (and the placebos beside them), one by one and in sets.
 
 A stimulus set is one YAML file. The shipped sets lie in `templates/stimuli/`; a user's own file
 has the same format. This package loads, validates, hashes and selects; it knows no model and no
@@ -18,15 +18,20 @@ from emo_harness.stimuli.stimulus import (
     content_hash,
     lineage,
 )
+from emo_harness.stimuli.visual import VISUAL, Arousal, Derived, StimulusImage, visual_family
 
 __all__ = [
     "DECODED",
     "MAX_TEXT_CHARACTERS",
     "SHIPPED_SETS",
+    "VISUAL",
+    "Arousal",
     "Decoding",
+    "Derived",
     "PlaceboKind",
     "Stimulus",
     "StimulusEntry",
+    "StimulusImage",
     "StimulusSet",
     "combine",
     "content_hash",
@@ -36,4 +41,5 @@ __all__ = [
     "select",
     "shipped_stimuli",
     "shuffled",
+    "visual_family",
 ]

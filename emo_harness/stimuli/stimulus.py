@@ -1,4 +1,4 @@
-"""Stimuli: emotional sentences (and the placebos beside them), one by one and in sets."""
+"""Stimuli: emotional sentences and images, and the placebos beside them, alone and in sets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from emo_harness.errors import quoted
 from emo_harness.stimuli.decoding import Decoding
+from emo_harness.stimuli.visual import StimulusImage
 from emo_harness.validation import Strict
 
 MAX_TEXT_CHARACTERS = 4_000
@@ -22,7 +23,16 @@ RESERVED = ("control", "all", "by_arm")
 
 DECODED = "decoded"
 
-PlaceboKind = Literal["neutral", "self-check", "shuffled", "decoded"]
+PlaceboKind = Literal[
+    "neutral",
+    "self-check",
+    "shuffled",
+    "decoded",
+    "grey",
+    "pixel-scrambled",
+    "phase-scrambled",
+    "no-image",
+]
 
 
 def _not_reserved(name: str) -> str:
@@ -64,23 +74,18 @@ class StimulusEntry(Strict):
     @field_validator("text")
     @classmethod
     def _one_line_of_text(cls, text: str) -> str:
-        if not text.strip():
-            raise ValueError("a text that is not empty")
-        if len(text) > MAX_TEXT_CHARACTERS:
-            raise ValueError(f"a text of at most {MAX_TEXT_CHARACTERS:,} characters")
-        if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
-            raise ValueError("one line of text, without control characters")
-        return text.strip()
+        return one_line(text)
 
 
 class Stimulus(StimulusEntry):
-    """One emotional sentence or placebo.
+    """One emotional sentence, image, or placebo.
 
     Attributes:
         id: lower-case name, unique in its set; "a+b" for a combination, "shuffled:a" for a's
-            own words in random order.
-        text: the sentence, one line, no surrounding white space.
-        family: `prompt`, `attack`, `negative`, `placebo`, `decoded`, or a user's own.
+            own words in random order, "img:a" for the picture a.
+        text: the sentence, one line, no surrounding white space; "" where it is a picture alone.
+        family: `prompt`, `attack`, `negative`, `placebo`, `decoded`, `visual-attack`,
+            `visual-prompt`, or a user's own.
         theory: the psychological theory or group the source gives.
         arousal_rank: rank by arousal where published, 1 the highest.
         demand: whether it orders the model to check, explain or score.
@@ -89,15 +94,44 @@ class Stimulus(StimulusEntry):
         confidence: how sure the source is of the wording.
         default: whether it is an arm when its set is asked for by name.
         decoded: how a decoded stimulus was made; None for sentences that someone wrote.
+        image: the picture; None for a sentence alone.
     """
 
     id: str
     family: str
+    text: str = ""
+    image: StimulusImage | None = None
+
+    @field_validator("text")
+    @classmethod
+    def _one_line_of_text(cls, text: str) -> str:
+        return one_line(text) if text else ""
+
+    @model_validator(mode="after")
+    def _says_or_shows_something(self) -> Stimulus:
+        if not self.text and self.image is None and self.placebo != "no-image":
+            raise ValueError("a text that is not empty, or an image")
+        return self
 
     @property
     def lineage(self) -> str:
         """The family; of a decoded stimulus "decoded-" and the family that it was decoded from."""
         return lineage(self.family, self.decoded)
+
+
+def one_line(text: str) -> str:
+    """`text` without surrounding white space.
+
+    Raises:
+        ValueError: it is empty, too long, or no single line.
+    """
+    if not text.strip():
+        raise ValueError("a text that is not empty")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise ValueError(f"a text of at most {MAX_TEXT_CHARACTERS:,} characters")
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
+        raise ValueError("one line of text, without control characters")
+    return text.strip()
 
 
 def lineage(family: str, decoded: Decoding | None) -> str:
@@ -127,10 +161,15 @@ class StimulusSet(Strict):
 
 
 def content_hash(stimuli: Iterable[Stimulus]) -> str:
-    """SHA-256 (hex) of what makes an arm: id, text, family and kind of placebo, in order.
+    """SHA-256 (hex) of what makes an arm: id, text, pixels, family and kind of placebo, in order.
 
     Citations and tags may be corrected without making a run incomparable.
     """
-    rows = [s.model_dump(include={"id", "text", "family", "placebo"}) for s in stimuli]
+    rows = [_content(stimulus) for stimulus in stimuli]
     canonical = json.dumps(rows, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _content(stimulus: Stimulus) -> dict[str, object]:
+    content = stimulus.model_dump(include={"id", "text", "family", "placebo"})
+    return content if stimulus.image is None else {**content, "image": stimulus.image.sha256}

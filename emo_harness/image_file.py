@@ -1,0 +1,148 @@
+"""Images of the user's, opened with a byte and a pixel budget; nothing else opens them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emo_harness.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_BYTES = 32 * 1024**2
+MAX_PIXELS = 50_000_000
+
+# What decoders raise for broken files.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+_FIX = "save it again as an ordinary PNG, JPEG or WebP"
+
+
+def open_image(
+    path: Path,
+    *,
+    doing: str | None = None,
+    max_bytes: int = MAX_BYTES,
+    max_pixels: int = MAX_PIXELS,
+) -> Picture:
+    """A picture as 8-bit RGB, upright.
+
+    Transparency is laid on white, 16 bits are scaled to 8, CMYK and palettes are converted, and a
+    rotation that EXIF tells is carried out.
+
+    Args:
+        doing: what it is opened for, for the message; "opening the image PATH" if not given.
+        max_bytes: of the file.
+        max_pixels: width times height; looked at before anything is decoded.
+
+    Raises:
+        UserError: no such file, another format, more bytes or pixels than the budget, an animation,
+            or a file that breaks off.
+    """
+    doing = doing or f"opening the image {path}"
+    try:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
+            raise UserError(doing, found=found, expected="an image file", fix="check the path")
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise UserError(
+            doing,
+            found=str(error.strerror or error),
+            expected="a readable file",
+            fix="check its path and rights",
+        ) from error
+    return decode_image(content, doing=doing, max_bytes=max_bytes, max_pixels=max_pixels)
+
+
+def decode_image(
+    content: bytes, *, doing: str, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
+) -> Picture:
+    """A picture from the bytes of a file; see `open_image`."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if len(content) > max_bytes:
+        raise UserError(
+            doing,
+            found=f"more than {max_bytes:,} bytes",
+            expected=f"at most {max_bytes:,}",
+            fix="save it smaller; no stimulus needs more",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as told:
+                _require_fit(told, doing, max_pixels)
+                told.verify()
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                image.load()
+                return _as_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        raise UserError(
+            doing,
+            found="no PNG, JPEG or WebP",
+            expected=f"one of {', '.join(FORMATS)}",
+            fix=_FIX,
+        ) from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise _too_large(doing, "a picture far larger than any stimulus", max_pixels) from error
+    except _BROKEN as error:
+        raise UserError(
+            doing,
+            found=f"a broken image ({' '.join(str(error).split())[:100] or type(error).__name__})",
+            expected="a whole one",
+            fix=_FIX,
+        ) from error
+
+
+def pixels_sha256(image: Picture) -> str:
+    """SHA-256 (hex) of an image's size and RGB pixels: the same picture in any file has the same.
+
+    Example:
+        >>> from PIL import Image
+        >>> pixels_sha256(Image.new("L", (2, 1), 128)) == pixels_sha256(
+        ...     Image.new("RGB", (2, 1), (128, 128, 128))
+        ... )
+        True
+    """
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    digest = hashlib.sha256(f"RGB {rgb.width} {rgb.height} ".encode())
+    digest.update(rgb.tobytes())
+    return digest.hexdigest()
+
+
+def _require_fit(image: Picture, doing: str, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise _too_large(doing, f"{image.width:,} x {image.height:,} pixels", max_pixels)
+    # A photograph with further ones behind it (MPO) is no animation; its first is meant.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise UserError(doing, found="an animation", expected="a single picture", fix=_FIX)
+
+
+def _too_large(doing: str, found: str, max_pixels: int) -> UserError:
+    return UserError(
+        doing, found=found, expected=f"at most {max_pixels:,} pixels", fix="save it smaller"
+    )
+
+
+def _as_rgb(image: Picture) -> Picture:
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        # 16 bits of grey.
+        scaled = np.clip(np.asarray(image).astype(np.int64), 0, 65_535) / 257
+        return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        above = image.convert("RGBA")
+        white = Image.new("RGBA", above.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, above).convert("RGB")
+    return image.convert("RGB")

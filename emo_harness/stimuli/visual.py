@@ -1,0 +1,56 @@
+"""What is known of a stimulus's picture: which one it is, what it shows, and how it was rated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from emo_harness.validation import Strict
+
+VISUAL = "visual"
+
+Arousal = Literal["low", "high"]
+Derived = Literal["pixel-scrambled", "phase-scrambled", "grey"]
+Scale = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class StimulusImage(Strict):
+    """The picture of a stimulus, as a run records it.
+
+    Attributes:
+        set: name of the image set.
+        id: the picture's id in its set; of a derived control that of the picture it was made from.
+        sha256: of the pixels that a model is shown; see `image_file.pixels_sha256`.
+        concept: what it shows, e.g. "fear" or "fortress".
+        level: of Maslow's five needs, None for pictures of emotions.
+        arousal: variant, None where it is neither.
+        twin_of: of a neutral twin, the picture whose scene it shows.
+        derived: how a control was made of the picture; None for a picture as it is in its set.
+        width, height: in pixels.
+        norm_valence, norm_arousal: human ratings, on `norm_scale` (lowest, highest).
+    """
+
+    set: str
+    id: str
+    sha256: str
+    concept: str
+    level: str | None = None
+    arousal: Arousal | None = None
+    twin_of: str | None = None
+    derived: Derived | None = None
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    norm_valence: float | None = None
+    norm_arousal: float | None = None
+    norm_scale: Scale | None = None
+
+
+def visual_family(family: str) -> str:
+    """The family of a stimulus that is a picture of `family`.
+
+    Example:
+        >>> visual_family("attack")
+        'visual-attack'
+    """
+    return f"{VISUAL}-{family}"
