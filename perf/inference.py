@@ -144,7 +144,7 @@ def claims_any_family(one: Draw, design: Design) -> bool:
 
 
 def claims_population(one: Draw, design: Design) -> bool:
-    """Whether "sentences like these" are said to raise or lower."""
+    """Whether "stimuli like these" are said to raise or lower."""
     gain = two_way_gain(one.arms, one.control)
     narrow = two_way_gain(one.arms, one.control, level=EQUIVALENCE_LEVEL)
     return verdict(gain, narrow, gain.p).word in ("raises", "lowers")

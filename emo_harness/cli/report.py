@@ -71,7 +71,7 @@ def _make(runs: list[Path], out: Path, margin: float, digest: str, as_json: bool
             if claim.asked != claim.family
             else claim.family
         )
-        + f": {claim.verdict}; sentences like these: {claim.like_verdict}"
+        + f": {claim.verdict}; stimuli like these: {claim.like_verdict}"
         for claim in made.contents.claims
     ]
     remember(out, digest, files, verdicts, made.contents.remarks)

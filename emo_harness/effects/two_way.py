@@ -1,4 +1,4 @@
-"""Sentences like these: stimuli as a second random factor beside questions."""
+"""Stimuli like these: stimuli as a second random factor beside questions."""
 
 from __future__ import annotations
 

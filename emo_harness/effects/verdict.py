@@ -21,7 +21,7 @@ POWER = 0.80
 # wrong in at most 5% where the interval is approximate (Student's t where all differing questions
 # differ one way: exactly 5.9% at 4.5% each, 4.8% at 3.25%).
 EQUIVALENCE_LEVEL = 0.935
-# "Sentences like these" from fewer stimuli than this carry no claim.
+# "Stimuli like these" from fewer stimuli than this carry no claim.
 FEWEST_STIMULI = 10
 _Z = float(special.ndtri(1 - ALPHA / 2))
 _Z_EQUIVALENCE = float(special.ndtri((1 + EQUIVALENCE_LEVEL) / 2))
@@ -69,7 +69,7 @@ def verdict(
         narrow: the same gain with its interval at `EQUIVALENCE_LEVEL`.
         p_adjusted: its p-value after correction for the other claims.
         margin_pp: the largest gain that is still called no difference, above 0.
-        n_stimuli, between_variance: for a gain of "sentences like these", see
+        n_stimuli, between_variance: for a gain of "stimuli like these", see
             `two_way.between_stimuli_variance`.
     """
     if margin_pp <= 0:

@@ -132,7 +132,7 @@ class Verdict:
         about: the model, and the family.
         word: the verdict word; `tone` its kind: `up`, `down`, `same`, `open`.
         sentence: gain, interval, n, margin, placebo contrast.
-        beyond: whether it holds for sentences like these.
+        beyond: whether it holds for stimuli like these.
         numbers: what the sentence tells, for `report.json`.
     """
 

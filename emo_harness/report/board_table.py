@@ -19,7 +19,7 @@ COLUMNS = (
     "n",
     "control %",
     "gain pp",
-    "sentences like these pp",
+    "stimuli like these pp",
     "against placebo pp",
     "worst stimulus",
     "best stimulus",
@@ -82,7 +82,7 @@ def board_records(rows: Sequence[LeaderboardRow]) -> list[dict[str, object]]:
 
 def board_latex(rows: Sequence[LeaderboardRow]) -> str:
     """Every board as one LaTeX table; needs the package booktabs."""
-    columns = ("model", "n", "control %", "gain pp", "sentences like these pp", "verdict")
+    columns = ("model", "n", "control %", "gain pp", "stimuli like these pp", "verdict")
     wanted = [COLUMNS.index(name) for name in columns]
     lines = [
         f"% {NOTE}",

@@ -18,6 +18,7 @@ from emo_harness.report.flips import flip_table, most_flipped
 from emo_harness.report.groups import groups_of
 from emo_harness.report.leaderboard import leaderboard
 from emo_harness.report.repeated import repeated_remarks
+from emo_harness.report.visual import visual_effects
 from emo_harness.runs import RunsRead
 
 
@@ -59,5 +60,6 @@ def build(
         run_folders=tuple(run_folders),
         command=command,
         decoded=decoded_depths(groups, margin_pp),
+        visual=visual_effects(groups, margin_pp),
     )
     return Report(contents, flips)

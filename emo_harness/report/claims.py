@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from emo_harness.report.board_key import BoardKey
 
 NAN = float("nan")
-# In place of a verdict on sentences like these, where the stimuli are those of several layers.
+# In place of a verdict on stimuli like these, where the stimuli are those of several layers.
 NO_SAMPLE = "not asked, as layers are not a sample of sentences"
 
 
@@ -40,7 +40,7 @@ class FamilyClaim:
         label: the model's name, with what tells it apart from others of that name.
         asked: the family of the task that was run; `family` is the stimuli's own.
         n_lost: questions left out because an arm has no score there.
-        gain_pp, gain_low_pp, gain_high_pp, gain_method, p, p_holm, verdict: these sentences.
+        gain_pp, gain_low_pp, gain_high_pp, gain_method, p, p_holm, verdict: these stimuli.
         like_low_pp, like_high_pp, like_method, like_p, like_p_holm, like_verdict: sentences like
             these, the stimulus being a second random factor (same point estimate). NaN, and
             `NO_SAMPLE` the verdict, for stimuli decoded at several layers.

@@ -128,10 +128,10 @@ def _rows(first: Group, second: Group) -> list[ComparisonRow]:
     both = [(i, columns[arm.id]) for i, arm in enumerate(first.arms) if arm.id in columns]
     for i, j in both:
         own, other = first.arms[i], second.arms[j]
-        if (own.text, own.family, own.placebo) != (other.text, other.family, other.placebo):
+        if (own.content, own.family, own.placebo) != (other.content, other.family, other.placebo):
             raise UserError(
                 DOING,
-                found=f"{own.text[:60]!r} ({own.family}) and {other.text[:60]!r} ({other.family}) "
+                found=f"{own.told[:60]!r} ({own.family}) and {other.told[:60]!r} ({other.family}) "
                 f"under the one arm id {own.id}",
                 expected="one stimulus under one id in both runs",
                 fix="give the changed stimulus an id of its own and run again",

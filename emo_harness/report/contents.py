@@ -14,6 +14,7 @@ from emo_harness.report.leaderboard import LeaderboardRow
 
 if TYPE_CHECKING:
     from emo_harness.report.decoded import DecodedDepth
+    from emo_harness.report.visual import VisualEffects
     from emo_harness.runs import RunFacts
 
 
@@ -33,6 +34,7 @@ class ReportContents:
         run_folders: where a section finds `posthoc/` files.
         command: the command line that made this report.
         decoded: what decoded stimuli do by layer; empty unless there are some.
+        visual: what families of pictures do; empty unless there are some.
     """
 
     rows: tuple[EffectRow, ...]
@@ -47,3 +49,4 @@ class ReportContents:
     run_folders: tuple[Path, ...]
     command: str
     decoded: tuple[DecodedDepth, ...] = ()
+    visual: tuple[VisualEffects, ...] = ()

@@ -164,7 +164,7 @@ def _row(
         demand=_DEMAND[demands.pop()] if len(demands) == 1 else "",
         arousal_rank=float(ranks.pop() or NAN) if len(ranks) == 1 else NAN,
         limited=group.limited,
-        text=arms[0].text if kind in ("stimulus", "placebo") else "",
+        text=arms[0].told if kind in ("stimulus", "placebo") else "",
         settings=json.dumps(head.settings, sort_keys=True),
         stimuli_sha256=head.stimuli_sha256,
         p_exact=_exact_p(gain) if len(members) == 1 and scope.is_binary else NAN,

@@ -44,8 +44,8 @@ _CROSSED_RESAMPLES = 500
 def family_claims(groups: Iterable[Group], margin_pp: float = MARGIN_PP) -> list[FamilyClaim]:
     """One claim per group and family, by the metric and filter that the benchmark reports.
 
-    Holm's correction runs over all claims together, once for "these sentences" and once for
-    "sentences like these", which is not asked of stimuli decoded at several layers.
+    Holm's correction runs over all claims together, once for "these stimuli" and once for
+    "stimuli like these", which is not asked of stimuli decoded at several layers.
 
     Args:
         groups: of all runs in the report.

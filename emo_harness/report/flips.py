@@ -193,7 +193,7 @@ def _flip(one: _Candidate, answer: Answer) -> Flip:
         n_stimuli=one.n_stimuli,
         of_stimuli=one.of_stimuli,
         stimulus=arm.id,
-        stimulus_text=arm.text,
+        stimulus_text=arm.told,
         shortened=cut != texts,
         score_control=float(one.group.scores[one.row, 0]),
         score_arm=float(one.group.scores[one.row, one.column]),

@@ -130,20 +130,41 @@ class Group:
     def lengths(self) -> Lengths:
         return Lengths(self.head.limit, self.arms)
 
+    def neutral_like(self, members: Sequence[int]) -> tuple[int, ...]:
+        """Columns of the neutral pictures, if all `members` show one, else of the sentences.
+
+        All neutral placebos, where there is none of the kind.
+        """
+        shows = all(self.arms[i].image is not None for i in members)
+        alike = [j for j in self.neutral if (self.arms[j].image is not None) == shows]
+        return tuple(alike) or self.neutral
+
     @cached_property
     def nearest_neutral(self) -> tuple[int | None, ...]:
-        """For each arm the column of the neutral placebo nearest in length, the shorter of two."""
+        """For each arm the column of the neutral placebo that is nearest to it.
+
+        Of a picture its own twin, else a twin of its concept; of a sentence the one nearest in
+        length, the shorter of two.
+        """
         length = self.lengths
         arms = self.arms
+
+        def apart(own: RunArm, other: RunArm) -> tuple[float, ...]:
+            kin = 0
+            if own.image is not None and other.image is not None:
+                same = other.image.concept == own.image.concept
+                kin = 0 if other.image.twin_of == own.image.id else 1 if same else 2
+            return (kin, abs(length[other.id] - length[own.id]), length[other.id])
+
         return tuple(
             min(
-                self.neutral,
-                key=lambda j: (abs(length[arms[j].id] - length[arm.id]), length[arms[j].id]),
+                self.neutral_like([i]),
+                key=lambda j, own=arm: apart(own, arms[j]),  # type: ignore[misc]
                 default=None,
             )
             if arm.kind == "stimulus"
             else None
-            for arm in arms
+            for i, arm in enumerate(arms)
         )
 
 

@@ -102,7 +102,7 @@ def _footing(group: Group, family: str) -> tuple[object, ...]:
     columns = list(group.families[family])
     asked = [group.arms[i] for i in columns if not np.isnan(group.scores[:, i]).all()]
     # Decoded stimuli of two models have the same ids and other texts.
-    stimuli = sorted((arm.id, arm.text) for arm in asked)
+    stimuli = sorted((arm.id, *arm.content) for arm in asked)
     return (*sorted(member.subtask for member in group.members), *stimuli)
 
 

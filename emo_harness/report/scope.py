@@ -31,8 +31,8 @@ class Comparison:
     Attributes:
         control_pct: control accuracy on the same questions.
         gain: against control.
-        placebo: against the neutral placebo nearest in length, or the mean of the neutral ones;
-            `placebo_id` says which.
+        placebo: against the nearest neutral placebo (of a picture its twin, of a sentence the one
+            nearest in length), or the mean of the neutral ones; `placebo_id` says which.
         self_check: against the self-check.
         parsed: against control on answers parsed under both.
     """
@@ -90,7 +90,7 @@ class Scope:
         group, columns = self.group, list(members)
         scores, strata = group.scores[self._rows], group.strata[self._rows]
         arms, control = scores[:, columns], scores[:, 0]
-        neutral = list(group.neutral)
+        neutral = list(group.neutral_like(members))
         gain = paired_gain(arms, control, strata)
         parsed = gain if group.head.primary else UNKNOWN
         unparsed = group.unparsed[self._rows]

@@ -45,6 +45,22 @@ class RunArm:
     decoded: Decoding | None = None
     image: StimulusImage | None = None
 
+    @property
+    def told(self) -> str:
+        """What was put into the prompt, in words: the sentence, and what a picture shows."""
+        if self.image is None:
+            return self.text
+        what = self.image.derived or f"picture of {self.image.concept}"
+        if self.image.derived and self.image.derived != "grey":
+            what = f"{what} picture of {self.image.concept}"
+        shown = f"[{'grey picture' if self.image.derived == 'grey' else what}]"
+        return f"{shown} {self.text}" if self.text else shown
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """What tells two stimuli apart whatever they are called: the text, and the pixels."""
+        return (self.text, self.image.sha256 if self.image else "")
+
 
 class Logged(BaseModel):
     """Base of what is read of lm-eval's results: exact types, other keys are lm-eval's own."""

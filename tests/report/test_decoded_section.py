@@ -291,10 +291,10 @@ def test_layers_are_no_sample_of_sentences(tmp_path: Path) -> None:
     assert all(math.isnan(c.like_low_pp) and math.isnan(c.like_p_holm) for c in made.claims)
     markup, numbers = written(made, tmp_path)
     assert "Layers are not a sample of sentences: see the trend" in markup
-    assert "Sentences like these" not in markup
+    assert "Stimuli like these" not in markup
     (told,) = (part for part in numbers["sections"] if part["id"] == "verdicts")
     assert {v["like_low_pp"] for v in verdicts(told)} == {None}
-    place = board_table.COLUMNS.index("sentences like these pp")
+    place = board_table.COLUMNS.index("stimuli like these pp")
     assert {board_table.board_cells(row)[place] for row in made.leaderboard} == {"-"}
 
 

@@ -70,7 +70,7 @@ def forest(
     """
     terms = terms or ForestTerms(
         f"gain over control, pp (band: margin of {margin_pp:g} pp)",
-        "these sentences",
+        "these stimuli",
         "neutral placebos",
     )
     label_px = min(max(canvas.text_width([row.label for row in rows]), 90), 300) + 14
@@ -179,7 +179,7 @@ def _key(plot: Axes, rows: Sequence[ForestRow], height: float, terms: ForestTerm
     ]
     if any(not math.isnan(row.like_low) for row in rows):
         handles.append(
-            Line2D([], [], color=ink("quiet"), linewidth=1.4, label="sentences like these")
+            Line2D([], [], color=ink("quiet"), linewidth=1.4, label="stimuli like these")
         )
     if any(not math.isnan(row.placebo) for row in rows):
         handles.append(

@@ -25,8 +25,8 @@ from emo_harness.report.plain_text import slug
 ORDER = 30
 
 INTRO = (
-    "Each point is a mean gain. The thick line is its 95% interval for these sentences on "
-    "questions like these; the thin line is wider, as it also allows for other sentences of the"
+    "Each point is a mean gain. The thick line is its 95% interval for these stimuli on "
+    "questions like these; the thin line is wider, as it also allows for other stimuli of the"
     " same kind. A line that crosses zero cannot tell raising from lowering; one that lies "
     "within the grey band says that there is no difference larger than the margin."
 )
@@ -35,12 +35,12 @@ COLUMNS = (
     Column("model"),
     Column("n", "questions", numeric=True),
     Column("gain pp", numeric=True),
-    Column("low", "95% interval, these sentences", numeric=True),
-    Column("high", "95% interval, these sentences", numeric=True),
-    Column("like low", "95% interval, sentences like these", numeric=True),
-    Column("like high", "95% interval, sentences like these", numeric=True),
+    Column("low", "95% interval, these stimuli", numeric=True),
+    Column("high", "95% interval, these stimuli", numeric=True),
+    Column("like low", "95% interval, stimuli like these", numeric=True),
+    Column("like high", "95% interval, stimuli like these", numeric=True),
     Column("placebos pp", "gain of the neutral placebos over control", numeric=True),
-    Column("p", "these sentences, before correction", numeric=True),
+    Column("p", "these stimuli, before correction", numeric=True),
     Column("p Holm", "corrected for all families of the report", numeric=True),
     Column("interval by", "how the interval was made"),
     Column("verdict"),

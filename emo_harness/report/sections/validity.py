@@ -62,7 +62,7 @@ CLAIM_COLUMNS = (
 OTHERWISE_COLUMNS = (
     Column("model"),
     Column("family"),
-    Column("interval pp", "these sentences, as in the verdict", numeric=True),
+    Column("interval pp", "these stimuli, as in the verdict", numeric=True),
     Column("bootstrap pp", "over questions", numeric=True),
     Column("like these, pp", "as in the verdict", numeric=True),
     Column("like these, bootstrap pp", "over questions and stimuli", numeric=True),

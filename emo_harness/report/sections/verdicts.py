@@ -19,8 +19,8 @@ ORDER = 10
 INTRO = (
     "Gain is accuracy under the stimuli minus accuracy of the untouched prompt (control), "
     "paired by question, in percentage points (pp), with its 95% interval in brackets. The "
-    "badge is the verdict on these sentences. A claim about emotion needs two more things: the "
-    "gain against the neutral placebos, and the verdict on sentences like these."
+    "badge is the verdict on these stimuli. A claim about emotion needs two more things: the "
+    "gain against the neutral placebos, and the verdict on stimuli like these."
 )
 LIMITED = (
     "NOT FOR REPORTING: a part of the questions was asked (--limit or --samples). "
@@ -30,7 +30,7 @@ LIMITED = (
 
 DECODED = (
     "Decoded families are claims like all others and are corrected with them. Where their stimuli "
-    "are meta prompts of several layers, nothing is claimed of sentences like these: layers are "
+    "are meta prompts of several layers, nothing is claimed of stimuli like these: layers are "
     "not drawn by chance, as sentences of a kind may be. Whether depth matters is tested under "
     "Decoded stimuli."
 )
@@ -120,18 +120,18 @@ def _beyond(claim: FamilyClaim, decimals: int) -> str:
     if claim.is_over_layers:
         return LAYERS
     if claim.n_stimuli < 2:
-        return "Sentences like these: unknown, as one stimulus tells nothing of others."
+        return "Stimuli like these: unknown, as one stimulus tells nothing of others."
     few = claim.n_stimuli < FEWEST_STIMULI
     told = f"; fewer than {FEWEST_STIMULI} stimuli do not carry a claim about others"
     closing = f"{told if few else ''}."
     if math.isnan(claim.like_low_pp):
         n = claim.n_questions
         why = "1 question is too few" if n == 1 else f"{count(n)} questions are too few"
-        return f"Sentences like these: unknown, as {why}{closing}"
+        return f"Stimuli like these: unknown, as {why}{closing}"
     like = interval(claim.like_low_pp, claim.like_high_pp, decimals)
     if claim.like_verdict == claim.verdict and verdict_words.tone(claim.verdict) != "open":
-        return f"The same for sentences like these: {like} pp{closing}"
-    return f"Sentences like these: {claim.like_verdict}; {like} pp{closing}"
+        return f"The same for stimuli like these: {like} pp{closing}"
+    return f"Stimuli like these: {claim.like_verdict}; {like} pp{closing}"
 
 
 def _numbers(claim: FamilyClaim) -> dict[str, Raw]:

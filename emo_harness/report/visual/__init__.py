@@ -1,0 +1,10 @@
+"""Pictures as stimuli in a report: effects by what they show, and against their controls."""
+
+from emo_harness.report.visual.effects import (
+    CombinedRow,
+    VisualEffects,
+    VisualRow,
+    visual_effects,
+)
+
+__all__ = ["CombinedRow", "VisualEffects", "VisualRow", "visual_effects"]

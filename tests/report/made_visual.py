@@ -1,0 +1,73 @@
+"""Scores of pictures made in memory: emotions act, any picture costs a little."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from emo_harness.runs import ArmScores, RunArm
+from emo_harness.stimuli import StimulusImage
+from tests.report.made_scores import arm, made_scores
+
+EMOTIONS = ("sadness", "fear", "happiness")
+
+
+def picture(image_id: str, concept: str, **facts: Any) -> StimulusImage:
+    named = f"{image_id} {facts.get('derived')}"
+    sha256 = hashlib.sha256(named.encode()).hexdigest()
+    fixed = {"set": "emoji", "sha256": sha256, "width": 336, "height": 336}
+    return StimulusImage(id=image_id, concept=concept, **fixed, **facts)
+
+
+def visual_arms(control_image: str = "none") -> list[RunArm]:
+    """Two pictures per emotion (low, high arousal), a twin and scrambled copies of the first."""
+    grey = picture("grey", "grey", derived="grey")
+    made = [
+        RunArm("control", "control", "control", None, "", image=grey)
+        if control_image == "grey"
+        else RunArm("control", "control", "control", None, "")
+    ]
+    if control_image == "none":
+        made.append(arm("img:grey", "placebo", "grey", text="", image=grey))
+    for emotion in EMOTIONS:
+        for number, arousal in ((1, "low"), (2, "high")):
+            made.append(
+                arm(
+                    f"img:{emotion}-{number}",
+                    "visual-attack",
+                    text="",
+                    emotion=emotion,
+                    image=picture(f"{emotion}-{number}", emotion, arousal=arousal),
+                )
+            )
+        first = f"{emotion}-1"
+        twin = picture(f"{first}-twin", emotion, twin_of=first)
+        made.append(arm(f"img:{first}-twin", "placebo", "neutral", text="", image=twin))
+        for kind in ("pixel-scrambled", "phase-scrambled"):
+            copy = picture(first, emotion, derived=kind)
+            made.append(arm(f"img:{kind}:{first}", "placebo", kind, text="", image=copy))
+    return made
+
+
+def visual_scores(
+    n: int = 400,
+    effect: dict[str, float] | None = None,
+    presence: float = 0.02,
+    control_image: str = "none",
+    extra: tuple[RunArm, ...] = (),
+    **other: Any,
+) -> ArmScores:
+    """Right or wrong: `effect` lowers an emotion's pictures, `presence` every picture."""
+    rng = np.random.default_rng(7)
+    ability = rng.uniform(size=n)
+    effect = {"sadness": 0.15, "fear": 0.1} if effect is None else effect
+    arms = [*visual_arms(control_image), *extra]
+    scores = {}
+    for one in arms:
+        level = 0.7 - (presence if one.image is not None else 0.0)
+        if one.kind == "stimulus" and one.image is not None:
+            level -= effect.get(one.image.concept, 0.0)
+        scores[one.id] = (ability < level).astype(np.float64)
+    return made_scores(scores, arms, **other)
