@@ -24,6 +24,7 @@ def tagged_scatter(
     name: str,
     title: str,
     alt: str,
+    centre: tuple[float, float] = (0.0, 0.0),
 ) -> Drawing:
     """Draw points.
 
@@ -31,6 +32,7 @@ def tagged_scatter(
         points: (n, 2).
         tags: (n,) of the points.
         axes: what is along x and y.
+        centre: where lines part the plane.
     """
     labels = [tag or "no tag" for tag in dict.fromkeys(tags)]
     width = LEFT_PX + SIZE_PX[0] + RIGHT_PX
@@ -38,8 +40,8 @@ def tagged_scatter(
     figure = canvas.canvas(width, top + SIZE_PX[1] + FOOT_PX)
     series_key(figure, labels)
     plot = canvas.axes(figure, LEFT_PX, top, *SIZE_PX)
-    plot.axhline(0, color=ink("line"), linewidth=1, zorder=1)
-    plot.axvline(0, color=ink("line"), linewidth=1, zorder=1)
+    plot.axhline(centre[1], color=ink("line"), linewidth=1, zorder=1)
+    plot.axvline(centre[0], color=ink("line"), linewidth=1, zorder=1)
     for number, tag in enumerate(dict.fromkeys(tags)):
         own = np.array([one == tag for one in tags])
         plot.plot(points[own, 0], points[own, 1], **fit_markers(number, 7))
