@@ -65,9 +65,18 @@ def open_image(
 
 
 def decode_image(
-    content: bytes, *, doing: str, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
+    content: bytes,
+    *,
+    doing: str,
+    max_bytes: int = MAX_BYTES,
+    max_pixels: int = MAX_PIXELS,
+    as_rgb: bool = True,
 ) -> Picture:
-    """A picture from the bytes of a file; see `open_image`."""
+    """A picture from the bytes of a file; see `open_image`.
+
+    Args:
+        as_rgb: convert it; else it keeps its mode and transparency, and is turned upright alone.
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if len(content) > max_bytes:
@@ -85,7 +94,8 @@ def decode_image(
                 told.verify()
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 image.load()
-                return _as_rgb(ImageOps.exif_transpose(image))
+                upright = ImageOps.exif_transpose(image)
+                return _as_rgb(upright) if as_rgb else upright
     except UnidentifiedImageError as error:
         raise UserError(
             doing,
@@ -138,9 +148,11 @@ def _as_rgb(image: Picture) -> Picture:
     from PIL import Image
 
     if image.mode.startswith("I"):
-        # 16 bits of grey.
-        scaled = np.clip(np.asarray(image).astype(np.int64), 0, 65_535) / 257
-        return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
+        # 16 bits of grey, of which one value may mean transparent.
+        levels = np.asarray(image).astype(np.int64)
+        scaled = np.rint(np.clip(levels, 0, 65_535) / 257).astype(np.uint8)
+        scaled[levels == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(scaled).convert("RGB")
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         above = image.convert("RGBA")
         white = Image.new("RGBA", above.size, (255, 255, 255, 255))

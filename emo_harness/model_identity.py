@@ -19,6 +19,11 @@ END_BYTES = 1 << 20
 BLOCK_BYTES = 4096
 N_BLOCKS = 64
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".index.json")
+_PROCESSORS = (
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+)
 _TOKENIZERS = ("tokenizer", "vocab", "merges", "special_tokens_map", "added_tokens", "spiece")
 
 
@@ -49,12 +54,13 @@ def identities(model_args: Mapping[str, Any]) -> dict[str, str | None]:
 def loaded_identities(model_args: Mapping[str, Any]) -> dict[str, str]:
     """What was just loaded, so that it is known again wherever it lies: `identities` for a run.
 
-    Of a folder the files of weights and those of the tokenizer count apart, and no file's time, so
-    that a copy is the same; of a repository the commit in the hub's local cache, which is not
-    asked. What cannot be told is left out.
+    Of a folder the files of weights, those of the tokenizer and those of the processor, which makes
+    what a model sees of an image, count apart, and no file's time, so that a copy is the same; of a
+    repository the commit in the hub's local cache, which is not asked. What cannot be told, or is
+    not there, is left out.
 
     Returns:
-        By "pretrained", "tokenizer" and "peft": "files <sha256>" or "commit <id>".
+        By "pretrained", "tokenizer", "processor" and "peft": "files <sha256>" or "commit <id>".
     """
     args = dict(model_args)
     for name, other in (("tokenizer", "tokenizer_path"), ("peft", "lora_local_path")):
@@ -69,6 +75,8 @@ def loaded_identities(model_args: Mapping[str, Any]) -> dict[str, str]:
         path = _existing(value)
         if path is not None:
             found[name] = f"files {_parts_id(path, belongs)}"
+            if name == "tokenizer" and any((path / file).is_file() for file in _PROCESSORS):
+                found["processor"] = f"files {_parts_id(path, _PROCESSORS.__contains__)}"
             continue
         of_model = name == "tokenizer" and value == args.get("pretrained")
         revision = _revision("pretrained" if of_model else name, args)

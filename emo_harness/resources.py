@@ -6,7 +6,13 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 # Models that come with the package, by the name a user may give.
-EMBEDDED = {"emo-demo": "emo-demo-lm", "emo-feelings": "emo-feelings-lm"}
+EMBEDDED = {
+    "emo-demo": "emo-demo-lm",
+    "emo-feelings": "emo-feelings-lm",
+    "emo-demo-vlm": "emo-demo-vlm",
+    "emo-demo-clip": "emo-demo-clip",
+    "emo-demo-diffusion": "emo-demo-diffusion",
+}
 FOLDERS = ("tasks", "templates", "stimuli_images")
 
 

@@ -76,11 +76,12 @@ def build_task(name: str, **emo: Any) -> Any:
     """Build one of our tasks as lm-eval's factory would, from its expanded YAML."""
     import yaml
 
-    from emo_harness.lm_tasks import EmotionTask
+    from emo_harness import lm_tasks
 
-    config = yaml.safe_load(expanded_texts()[name].split("\n", 1)[1])
+    first, rest = expanded_texts()[name].split("\n", 1)
+    config = yaml.safe_load(rest)
     config["metadata"] = {**config["metadata"], "pretrained": "some/model", "emo": emo}
-    return EmotionTask(config=config)
+    return getattr(lm_tasks, first.rsplit(".", 1)[1])(config=config)
 
 
 def scripted_model(answer: Callable[[str], str]) -> Any:

@@ -141,7 +141,7 @@ class PackedEngine:
 
     def _forward(self, one: Pass, cache: PathCache) -> Callable[[], object]:
         attention = PathAttention(one.units, cache)
-        return lambda: self._model.states(one.tokens, one.positions, attention)
+        return lambda: self._model.states(one.tokens, self._model.positions(one), attention)
 
 
 class PaddedEngine:

@@ -75,7 +75,7 @@ def load_language_model(
         raise UserError(
             doing, found=f"dtype {dtype!r}", expected=f"one of {quoted(DTYPES)}", fix="name one"
         )
-    where = _device(device, doing)
+    where = torch_device(device, doing)
     source = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
     place = embedded_model(name)
     config = _config(place, doing, source)
@@ -123,7 +123,12 @@ def tokenizer_id(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _device(device: str | None, doing: str) -> torch.device:
+def torch_device(device: str | None, doing: str) -> torch.device:
+    """A device by name: "cuda" where there is one, else "cpu", where none is named.
+
+    Raises:
+        UserError: torch finds no such device here.
+    """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

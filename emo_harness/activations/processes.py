@@ -46,6 +46,14 @@ class Processes:
         """Whether a shard is this process's to make."""
         return shard % self.n == self.rank
 
+    def own_device(self, device: str | None) -> str | None:
+        """What a user named; of several processes each has its own accelerator."""
+        if self.n == 1 or device not in (None, "cuda"):
+            return device
+        import torch
+
+        return f"cuda:{self.local_rank}" if torch.cuda.is_available() else device
+
 
 def wait_until(n_missing: Callable[[], int], what: str, longest_s: float) -> None:
     """Wait until other processes have left nothing missing.
@@ -69,6 +77,6 @@ def wait_until(n_missing: Callable[[], int], what: str, longest_s: float) -> Non
             raise UserError(
                 f"waiting for {what} of other processes",
                 found=f"{left} missing, and none has come for {patience_s:.0f} s",
-                expected="every process to make its shards",
+                expected="every process to make its part",
                 fix="see why another process ended; the same command goes on with what is missing",
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emo_harness.benchmarks import bbh, bbh_mini, calibration
+from emo_harness.benchmarks import bbh, bbh_mini, calibration, mmmu
 from emo_harness.benchmarks.answer_options import AnswerOptions
 from emo_harness.benchmarks.source import Questions, Source, rows_sha256
 
@@ -24,7 +24,7 @@ def questions(
     One run may ask several benchmarks with one set of options, so each takes what concerns it.
 
     Args:
-        data_dir: folder of published files, for benchmarks that have such files (bbh).
+        data_dir: folder of published files, for benchmarks that have such files (bbh, mmmu_val).
         n_questions: how many to generate, for generated benchmarks (calibration).
         seed: of the generator, for generated benchmarks.
 
@@ -37,6 +37,8 @@ def questions(
         raise ValueError(f"benchmark {benchmark!r} has subtasks; none was named")
     if benchmark == "bbh_mini":
         return bbh_mini.questions(subtask)
+    if benchmark == "mmmu_val":
+        return mmmu.questions(subtask, data_dir)
     return bbh.questions(subtask, data_dir)
 
 

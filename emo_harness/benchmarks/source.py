@@ -35,7 +35,7 @@ class Questions:
     """A subtask's questions: `rows` of lm-eval documents, or None where lm-eval loads them."""
 
     source: Source
-    rows: list[dict[str, str]] | None = field(default=None, repr=False)
+    rows: list[dict[str, Any]] | None = field(default=None, repr=False)
 
 
 def rows_sha256(rows: list[dict[str, str]]) -> str:
@@ -43,13 +43,17 @@ def rows_sha256(rows: list[dict[str, str]]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def local_folder(benchmark: str, data_dir: str | None) -> Path | None:
+def local_folder(
+    benchmark: str, data_dir: str | None, files: str = "*.json", example: str = "navigate.json"
+) -> Path | None:
     """The folder that holds a benchmark's published files, or None to ask the hub.
 
     Args:
         benchmark: its name, which is also the subfolder looked for.
         data_dir: the user's folder; without one the environment variable EMO_HARNESS_DATA is
             read, below which each benchmark has a subfolder.
+        files: pattern of the published files, below the benchmark's folder.
+        example: name of one of them, for messages.
 
     Raises:
         UserError: a folder was named but holds no such benchmark. There is no fallback.
@@ -64,17 +68,17 @@ def local_folder(benchmark: str, data_dir: str | None) -> Path | None:
         raise UserError(
             doing,
             found="a file" if root.exists() else "no such folder",
-            expected="a folder of published JSON files",
+            expected="a folder of published files",
             fix="correct the path, or leave it out to use the hub",
         )
     inside = [root, root / benchmark, root / benchmark / benchmark]
     for folder in inside if data_dir else inside[1:]:
-        if any(folder.glob("*.json")):
+        if any(folder.glob(files)):
             return folder
     raise UserError(
         doing,
-        found=f"no .json file there or in a subfolder {benchmark}/",
-        expected=f"files such as {benchmark}/navigate.json",
+        found=f"no {Path(files).suffix} file there or in a subfolder {benchmark}/",
+        expected=f"files such as {benchmark}/{example}",
         fix="point to the folder of the published files (docs/questions.md)",
     )
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from emo_harness.demo.coverage import Coverage
 
 EXAMPLE = "Example: emo calibrate --draws 5000 --questions 200"
 
@@ -14,6 +18,9 @@ def calibrate(
     draws: int = typer.Option(5000, min=1, help="How many samples of questions are drawn."),
     questions: int = typer.Option(200, min=2, help="Questions per sample."),
     seed: int = typer.Option(0, min=0, help="Seed of the draws."),
+    pictures: bool = typer.Option(
+        False, "--pictures", help="The vision-language model's gains with pictures instead."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Check that 95% intervals hold the embedded model's true gains in 93 to 97% of samples.
@@ -27,7 +34,13 @@ def calibrate(
     from emo_harness.demo.truth import read_truth
     from emo_harness.errors import UserError
 
-    truth = read_truth()
+    family_of = None
+    if pictures:
+        from emo_harness.demo.visual_truth import families_of_arms, read_visual_truth
+
+        truth, family_of = read_visual_truth(), families_of_arms()
+    else:
+        truth = read_truth()
     n_stored = len(truth.question_class)
     if questions > n_stored:
         raise UserError(
@@ -36,18 +49,19 @@ def calibrate(
             expected=f"at most the {n_stored:,} that are stored",
             fix="ask for fewer",
         )
-    checked = coverage(truth, draws, questions, np.random.default_rng(seed))
+    checked = coverage(truth, draws, questions, np.random.default_rng(seed), family_of)
     passed = all(c.passes for c in checked)
     if as_json:
         rows = [asdict(c) | {"passes": c.passes} for c in checked]
         typer.echo(json.dumps({"passed": passed, "n_stored": n_stored, "arms": rows}))
         raise typer.Exit(0 if passed else 1)
-    typer.echo("family     stimulus     true gain pp  differing  covered")
+    widths = [max(len(x) for x in column) for column in zip(*_names(checked), strict=True)]
+    typer.echo(f"{'family':{widths[0]}} {'stimulus':{widths[1]}} true gain pp  differing  covered")
     for c in checked:
         mark = "" if c.passes else "  FAILS"
         typer.echo(
-            f"{c.family:10} {c.stimulus:12} {c.true_gain_pp:+12.2f} {c.expected_differing:10.1f} "
-            f"{100 * c.covered:7.1f}%{mark}"
+            f"{c.family:{widths[0]}} {c.stimulus:{widths[1]}} {c.true_gain_pp:+12.2f} "
+            f"{c.expected_differing:10.1f} {100 * c.covered:7.1f}%{mark}"
         )
     low, high = ACCEPTED
     typer.echo(
@@ -56,3 +70,7 @@ def calibrate(
         f"{'passed' if passed else 'FAILED'}"
     )
     raise typer.Exit(0 if passed else 1)
+
+
+def _names(checked: list[Coverage]) -> list[tuple[str, str]]:
+    return [("family", "stimulus"), *((c.family, c.stimulus) for c in checked)]

@@ -46,6 +46,8 @@ def _tasks() -> Iterator[tuple[set[str], Any]]:
     for declared in declarations():
         benchmark = declared["benchmark"]
         for number, (mode, facts) in enumerate(declared["modes"].items()):
+            if facts.get("visual"):
+                continue
             group = facts["group"]
             groups = {group.format(family=family) for family in declared["families"]}
             groups.add(group.removesuffix("_{family}"))

@@ -12,6 +12,7 @@ from emo_harness.cli import (
     calibrate,
     compare,
     decode,
+    images,
     probe,
     report,
     run,
@@ -43,6 +44,7 @@ app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.calibrate)
 app.command("decode", epilog=decode.EXAMPLE)(decode.decode)
 app.command("attribute", epilog=attribute.EXAMPLE)(attribute.attribute)
+app.add_typer(images.app, name="images")
 app.add_typer(steer.app, name="steer")
 app.add_typer(probe.app, name="probe")
 app.add_typer(stimuli.app, name="stimuli")

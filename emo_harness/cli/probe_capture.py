@@ -88,7 +88,7 @@ def command(
         model,
         revision=revision,
         dtype=model_dtype,  # type: ignore[arg-type]
-        device=_device(device, processes.n, processes.local_rank),
+        device=processes.own_device(device),
         trust_remote_code=trust_remote_code,
     )
     work = Work()
@@ -162,15 +162,6 @@ def _names(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _device(device: str | None, n_processes: int, local_rank: int) -> str | None:
-    """Of several processes each has its own accelerator."""
-    if n_processes == 1 or device not in (None, "cuda"):
-        return device
-    import torch
-
-    return f"cuda:{local_rank}" if torch.cuda.is_available() else device
 
 
 def _told(captured: Activations, work: Work) -> dict[str, Any]:

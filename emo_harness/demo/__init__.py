@@ -25,3 +25,33 @@ def feelings_path() -> Path:
 def feelings_truth_path() -> Path:
     """That model's measured figures, a JSON file; `emo_harness.demo.feelings_truth` reads it."""
     return _FOLDER / "truth" / "feelings.json"
+
+
+def vlm_path() -> Path:
+    """The vision-language model: a Hugging Face folder for `emo-vlm` and `hf-multimodal`."""
+    return _FOLDER / "weights" / "emo-demo-vlm"
+
+
+def visual_truth_path() -> Path:
+    """Its measured answers, a parquet table; `emo_harness.demo.visual_truth` reads it."""
+    return _FOLDER / "truth" / "visual.parquet"
+
+
+def clip_path() -> Path:
+    """The image-text encoder: a folder for open_clip, "local-dir:FOLDER"."""
+    return _FOLDER / "weights" / "emo-demo-clip"
+
+
+def clip_truth_path() -> Path:
+    """Its measured figures, a JSON file; `emo_harness.demo.clip_truth` reads it."""
+    return _FOLDER / "truth" / "clip.json"
+
+
+def diffusion_path() -> Path:
+    """The text-to-image pipeline: a folder for diffusers' `AutoPipelineForText2Image`."""
+    return _FOLDER / "weights" / "emo-demo-diffusion"
+
+
+def diffusion_truth_path() -> Path:
+    """Its measured figures, a JSON file; `emo_harness.demo.diffusion_truth` reads it."""
+    return _FOLDER / "truth" / "diffusion.json"

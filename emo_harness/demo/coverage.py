@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,11 @@ class Coverage:
 
 
 def coverage(
-    truth: Truth, n_draws: int, n_questions: int, rng: np.random.Generator
+    truth: Truth,
+    n_draws: int,
+    n_questions: int,
+    rng: np.random.Generator,
+    family_of: Mapping[str, str] | None = None,
 ) -> list[Coverage]:
     """Draw samples of questions and count the intervals that hold the true gain.
 
@@ -52,6 +57,7 @@ def coverage(
         n_draws: samples drawn, each without repeating a question.
         n_questions: questions per sample; few beside n_stored, so that a draw is like a new run.
         rng: where the draws come from.
+        family_of: family by arm; of the shipped sentences where it is None.
 
     Returns:
         one entry per arm but control, then one per family with several stimuli.
@@ -61,8 +67,10 @@ def coverage(
     right = np.stack([truth.is_right[arm] for arm in arms], axis=1).astype(np.float64)
     right_under_control = control.astype(np.float64)
     difference = right.astype(np.int8) - control[:, None]
-    family_of = {arm: shipped_stimuli()[arm].family for arm in arms}
-    families = {f: [i for i, a in enumerate(arms) if family_of[a] == f] for f in family_of.values()}
+    if family_of is None:
+        family_of = {arm: shipped_stimuli()[arm].family for arm in arms}
+    named = dict.fromkeys(family_of[arm] for arm in arms)
+    families = {f: [i for i, a in enumerate(arms) if family_of[a] == f] for f in named}
     family_mean = {f: difference[:, m].mean(axis=1) for f, m in families.items() if len(m) > 1}
     hits = np.zeros(len(arms))
     family_hits = dict.fromkeys(family_mean, 0)

@@ -56,6 +56,7 @@ class Generated(Strict):
         weights_sha256: of the model's files.
         seed: of the picture's own generator; `attempt` counts those that failed before.
         steps, guidance: None where the pipeline's own default was used and is not known.
+        arguments: further ones of the pipeline's call.
         versions: of the libraries that made it.
     """
 
@@ -71,6 +72,7 @@ class Generated(Strict):
     scheduler: str
     steps: int | None = None
     guidance: float | None = None
+    arguments: dict[str, Fact] = Field(default_factory=dict)
     width: int
     height: int
     dtype: str

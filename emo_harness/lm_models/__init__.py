@@ -11,6 +11,7 @@ WEIGHTS = PACKAGE / "demo" / "weights" / EMBEDDED["emo-demo"]
 MODELS = {
     "emo-demo": "emo_harness.lm_models.embedded:EmbeddedLM",
     "emo-hf": "emo_harness.lm_models.shared_prefix:SharedPrefixLM",
+    "emo-vlm": "emo_harness.lm_models.vision_language:VisionLanguageLM",
 }
 
 

@@ -58,7 +58,10 @@ class PackedEngine:
         self.softmax_dtype = softmax_dtype
         self.sharing = sharing
         self._largest = ON_CPU if model.device.type == "cpu" else ON_ACCELERATOR
-        self._budget_bytes = budget_bytes
+        # What a model keeps of its images is beside the default budget, but within a given one.
+        self._budget_bytes = (
+            None if budget_bytes is None else budget_bytes - model.reserve(budget_bytes)
+        )
 
     def scores(self, questions: Sequence[Continuation], progress: Progress) -> Iterator[Score]:
         """Scores, in the order in which they become known.
@@ -129,7 +132,7 @@ class PackedEngine:
             # Once: what a run has taken meanwhile would count as not free.
             budget_bytes = default_budget(self.model.model, self.model.device)
             self._budget_bytes = budget_bytes
-            log.info("emo-hf computes within %s beside the weights", in_words(budget_bytes))
+            log.info("passes are computed within %s beside the weights", in_words(budget_bytes))
         costs = self.model.costs
         beside = (
             costs.of_rows(1, new=longest, kept=0, columns=longest, own=0, max_tokens=max_tokens)

@@ -15,10 +15,12 @@ class Progress:
 
     Args:
         requests: lm-eval's requests; those of one document are one question.
+        name: of the model that answers.
         disable: show nothing.
     """
 
-    def __init__(self, requests: Sequence[Any], *, disable: bool) -> None:
+    def __init__(self, requests: Sequence[Any], *, name: str, disable: bool) -> None:
+        self._name = name
         self._open = Counter(_question(request) for request in requests)
         self._n_questions = len(self._open)
         # Shown when the first tokens are expected.
@@ -58,7 +60,7 @@ class Progress:
 
     def _told(self) -> str:
         done = self._n_questions - len(self._open)
-        return f"emo-hf: {done:,} of {self._n_questions:,} questions"
+        return f"{self._name}: {done:,} of {self._n_questions:,} questions"
 
 
 def _question(request: Any) -> tuple[Any, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,11 +13,13 @@ from emo_harness.errors import UserError
 
 # What loading raises for a model that is not there or not known, and for arguments that do not fit.
 _REFUSALS = (OSError, ValueError, TypeError, ImportError, SafetensorError)
+# A model of text has no processor, on which lm-eval's multimodal one comes to grief.
+_OF_TEXT_MODELS = (AttributeError, AssertionError)
 
 
-def require_tokens(tokens: Sequence[int], text: str) -> None:
+def require_tokens(tokens: Sized, text: str) -> None:
     """A prompt, or an option, has tokens of its own."""
-    if not tokens:
+    if not len(tokens):
         raise UserError(
             "tokenising a prompt",
             found=f"no token of its own for {text[:40]!r}",
@@ -40,16 +42,21 @@ def require_dtype(dtype: Any) -> None:
 
 
 @contextmanager
-def loading(pretrained: Any) -> Iterator[None]:
-    """Tell what transformers and lm-eval refuse of a model and its arguments."""
+def loading(pretrained: Any, host: str = "hf") -> Iterator[None]:
+    """Tell what transformers and lm-eval, as its model `host`, refuse of a model and arguments."""
+    with_images = host != "hf"
+    refusals = (*_REFUSALS, *_OF_TEXT_MODELS) if with_images else _REFUSALS
     try:
         yield
-    except _REFUSALS as error:
+    except refusals as error:
         raise UserError(
             f"loading the model {pretrained if isinstance(pretrained, str) else 'given'}",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            expected="a folder or hub name of a language model, and arguments that `hf` takes",
-            fix="check pretrained=... and the other --model_args; --device is a flag of its own",
+            expected="a folder or hub name of a "
+            f"{'multimodal' if with_images else 'language'} model, and arguments that `{host}` "
+            "takes",
+            fix="check pretrained=... and the other --model_args; --device is a flag of its own"
+            + ("; a model of text alone is asked with --model emo-hf" if with_images else ""),
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +22,11 @@ class Arm:
     id: str
     kind: Literal["control", "placebo", "stimulus"]
     stimulus: Stimulus | None = None
+
+    @property
+    def text(self) -> str:
+        """The sentence that is put into the prompt, "" where there is none."""
+        return self.stimulus.text if self.stimulus else ""
 
     def record(self) -> dict[str, Any]:
         """What a run keeps of this arm."""
@@ -53,11 +58,23 @@ def arms_of(family: str, options: EmoOptions, task: str) -> tuple[Arm, ...]:
         families = SHIPPED_FAMILIES if family == "all" else (family,)
         chosen = tuple(s for name in families for s in load_set(name).default_stimuli)
     else:
+        _refuse_pictures(options.stimuli, task)
         chosen = select(options.stimuli)
     emotional = tuple(s for s in chosen if s.placebo is None)
     _check_families(family, emotional, task)
     placebos = _placebos(options.placebos, emotional)
     placebos += tuple(s for s in chosen if s.placebo is not None and s not in placebos)
+    return assembled(placebos, emotional, task)
+
+
+def assembled(
+    placebos: Sequence[Stimulus], emotional: Sequence[Stimulus], task: str
+) -> tuple[Arm, ...]:
+    """Control, placebos, stimuli, in this order.
+
+    Raises:
+        UserError: no arm but control, or two of one id.
+    """
     if not placebos and not emotional:
         raise UserError(
             f"choosing the arms of {task}",
@@ -98,11 +115,30 @@ def _placebos(
             )
         checks = [s for s in shipped if s.placebo == "self-check"]
         return (*neutral[:wanted], *checks) if wanted else ()
-    names = [wanted] if isinstance(wanted, str) else wanted
+    return named_placebos([wanted] if isinstance(wanted, str) else wanted, emotional)
+
+
+def named_placebos(names: Sequence[str], emotional: Sequence[Stimulus]) -> tuple[Stimulus, ...]:
+    """Sentences named as `stimuli` names them; "shuffled" for all stimuli's words in random order.
+
+    Raises:
+        UserError: one of them is no placebo.
+    """
     named = select([name for name in names if name != "shuffled"], also_known=emotional)
-    mixed = [shuffled(s) for s in emotional] if "shuffled" in names else []
+    said = [s for s in emotional if s.text and s.image is None]
+    mixed = [shuffled(s) for s in said] if "shuffled" in names else []
     chosen = {s.id: s for s in (*named, *mixed)}
-    wrong = [s.id for s in chosen.values() if s.placebo is None]
+    refuse_emotional(chosen.values())
+    return tuple(chosen.values())
+
+
+def refuse_emotional(placebos: Iterable[Stimulus]) -> None:
+    """Refuse a placebo that is none.
+
+    Raises:
+        UserError: names it.
+    """
+    wrong = [s.id for s in placebos if s.placebo is None]
     if wrong:
         raise UserError(
             "choosing placebos",
@@ -110,7 +146,6 @@ def _placebos(
             expected="stimuli of family placebo",
             fix="see `emo stimuli show placebo`, or set `family: placebo` in your own set",
         )
-    return tuple(chosen.values())
 
 
 def _check_families(family: str, emotional: Sequence[Stimulus], task: str) -> None:
@@ -142,6 +177,18 @@ def _task_family(stimulus: Stimulus) -> str:
     parts = stimulus.family.split("+")
     own = {DECODED if part.startswith(f"{DECODED}-") else part for part in parts}
     return "+".join(sorted(own))
+
+
+def _refuse_pictures(stimuli: str | Sequence[str], task: str) -> None:
+    names = [stimuli] if isinstance(stimuli, str) else stimuli
+    shown = [name for name in names if "img:" in str(name).lower()]
+    if shown:
+        raise UserError(
+            f"choosing the stimuli of {task}",
+            found=f"the picture {shown[0][:60]}",
+            expected="sentences, since this task shows no pictures",
+            fix="ask a visual task, such as emo_bbh_visual_attack (`emo tasks list`)",
+        )
 
 
 def _nothing_decoded(task: str) -> UserError:

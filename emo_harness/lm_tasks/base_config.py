@@ -9,19 +9,23 @@ from emo_harness.validation import Strict
 
 # What an upstream generation task says about generating and parsing has no meaning in `mc`.
 _GENERATION_KEYS = ("generation_kwargs", "filter_list", "metric_list", "fewshot_config")
+# Of these lm-eval itself knows where the questions are.
+_ON_THE_HUB = ("bbh", "mmmu_val")
 _CALIBRATION_UPSTREAM = "bbh/zeroshot/boolean_expressions.yaml"
 
 
 class TaskDeclaration(Strict):
     """What a task wraps, as its YAML declares it under `emo_task`.
 
-    `metric` and `filter` are those that the benchmark is reported by.
+    `metric` and `filter` are those that the benchmark is reported by; `visual` tells that the
+    stimuli are pictures.
     """
 
     benchmark: str
     subtask: str | None
     mode: Literal["zeroshot", "mc", "cot"]
     family: str
+    visual: bool = False
     upstream: str | None = None
     metric: str
     filter: str
@@ -41,6 +45,8 @@ def base_config(declared: TaskDeclaration) -> dict[str, Any]:
             config["metric_list"] = [
                 {"metric": "acc", "aggregation": "mean", "higher_is_better": True}
             ]
-    if declared.benchmark != "bbh":
+    # It would stand in lm-eval's table in place of the name of our task.
+    config.pop("task_alias", None)
+    if declared.benchmark not in _ON_THE_HUB:
         config |= {"dataset_path": None, "dataset_name": None}
     return config

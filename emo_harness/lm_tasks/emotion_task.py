@@ -8,8 +8,7 @@ question-clustered estimate.
 from __future__ import annotations
 
 import errno
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -24,16 +23,17 @@ from lm_eval.api.task import ConfigurableTask
 from emo_harness import __version__, benchmarks, placement
 from emo_harness.command_line import command_line
 from emo_harness.errors import UserError, show_user_errors
+from emo_harness.lm_tasks.answer_sets import closed_answer_sets
 from emo_harness.lm_tasks.arms import Arm, arms_of
 from emo_harness.lm_tasks.base_config import TaskDeclaration, base_config
 from emo_harness.lm_tasks.model_record import model_record
 from emo_harness.lm_tasks.options import METADATA_KEY, EmoOptions, read_options
 from emo_harness.lm_tasks.scores import QuestionScores, share
 from emo_harness.lm_tasks.templates import compiled_once
+from emo_harness.lm_tasks.visual_prompts import followed
 from emo_harness.runs import RECORD_SCHEMA
 from emo_harness.stimuli import content_hash
 
-log = logging.getLogger(__name__)
 show_user_errors()
 
 # What `datasets` raises where the hub, or its local cache, does not have a data set.
@@ -56,7 +56,7 @@ class EmotionTask(ConfigurableTask):
         given = deepcopy({k: v for k, v in config.items() if k not in ("class", "emo_task")})
         self.declared = TaskDeclaration.model_validate(config["emo_task"])
         self.options: EmoOptions = read_options(given.get("metadata"))
-        self.arms: tuple[Arm, ...] = arms_of(self.declared.family, self.options, given["task"])
+        self.arms: tuple[Arm, ...] = self._choose_arms(given["task"])
         self.n_dropped = 0
         repeats = self._repeats(given)
         super().__init__(config={**base_config(self.declared), **given, **repeats}, **kwargs)
@@ -76,7 +76,7 @@ class EmotionTask(ConfigurableTask):
         )
         self.source = asked.source
         if asked.rows is not None:
-            self.dataset = DatasetDict({self.config.test_split: Dataset.from_list(asked.rows)})
+            self.dataset = DatasetDict({self._split: Dataset.from_list(asked.rows)})
         else:
             self._download_from_hub(dataset_kwargs, **kwargs)
         if self.declared.mode == "mc":
@@ -98,13 +98,16 @@ class EmotionTask(ConfigurableTask):
         rng = getattr(getattr(self, "sampler", None), "rnd", None)
         drawn_from = rng.getstate() if rng else None
         in_chat = bool(kwargs.get("apply_chat_template"))
-        contexts = []
+        rendered: dict[Hashable, Any] = {}
         for arm in self.arms:
+            if self._asked_alike(arm) in rendered:
+                continue
             if rng:
                 rng.setstate(drawn_from)
             with self._asked_under(arm), self._chat_template_told(in_chat):
-                contexts.append(self._render(arm, doc, num_fewshot, **kwargs))
-        return contexts
+                prompt = self._render(arm, doc, num_fewshot, **kwargs)
+            rendered[self._asked_alike(arm)] = prompt
+        return [rendered[self._asked_alike(arm)] for arm in self.arms]
 
     def construct_requests(
         self, doc: dict[str, Any], ctx: list[Any], **kwargs: Any
@@ -129,7 +132,7 @@ class EmotionTask(ConfigurableTask):
         per_arm = len(results) // len(self.arms)
         answers = [results[i * per_arm : (i + 1) * per_arm] for i in range(len(self.arms))]
         with compiled_once():
-            scored = [super(EmotionTask, self).process_results(doc, a) for a in answers]
+            scored, unparsed = self._scored(doc, answers)
         reported: dict[str, Any] = {}
         for metric in scored[0]:
             by_arm = {a.id: float(s[metric]) for a, s in zip(self.arms, scored, strict=True)}
@@ -137,8 +140,7 @@ class EmotionTask(ConfigurableTask):
             reported.update(scores.named(metric))
             reported[f"{metric}_by_arm"] = by_arm
         reported["unparsed"] = {
-            arm.id: int(self._is_unparsed(answer))
-            for arm, answer in zip(self.arms, answers, strict=True)
+            arm.id: int(flag) for arm, flag in zip(self.arms, unparsed, strict=True)
         }
         return reported
 
@@ -159,6 +161,25 @@ class EmotionTask(ConfigurableTask):
             yield from ((name, "mean") for name in scores.named(metric))
             yield f"{metric}_by_arm", "by_arm"
         yield "unparsed", "by_arm"
+
+    def _choose_arms(self, task: str) -> tuple[Arm, ...]:
+        return arms_of(self.declared.family, self.options, task)
+
+    def _asked_alike(self, arm: Arm) -> Hashable:
+        """Equal for arms whose prompts have the same text."""
+        return arm.id
+
+    def _scored(
+        self, doc: dict[str, Any], answers: Sequence[Any]
+    ) -> tuple[list[dict[str, Any]], list[bool]]:
+        """Per arm the base task's scores, and whether the answer could not be read."""
+        score = super().process_results
+        return [score(doc, a) for a in answers], [self._is_unparsed(a) for a in answers]
+
+    @property
+    def _split(self) -> str:
+        """The one that upstream asks."""
+        return str(self.config.test_split or self.config.validation_split)
 
     @contextmanager
     def _asked_under(self, arm: Arm) -> Iterator[None]:
@@ -188,16 +209,16 @@ class EmotionTask(ConfigurableTask):
 
     def _templates_of(self, arm: Arm) -> tuple[Any, Any]:
         description, question = self._upstream_templates
-        if arm.stimulus is None:
+        text = arm.text
+        if not text:
             return description, question
-        text = arm.stimulus.text
         if self.options.placement == "suffix":
-            return description, placement.suffix(self._question_template(), text)
+            return description, followed(self._question_template(), text)
         if self.options.placement == "instruction":
             return placement.instruction(description or "", text, self.config.task), question
         return description, question
 
-    def _question_template(self) -> str:
+    def _question_template(self) -> Any:
         question = self._upstream_templates[1]
         return "{{" + question + "}}" if question in self.features else question
 
@@ -210,9 +231,9 @@ class EmotionTask(ConfigurableTask):
                 expected="--apply_chat_template",
                 fix="add the flag, or use the placement prefix",
             )
-        if arm.stimulus is None:
+        text = arm.text
+        if not text:
             return render(doc, num_fewshot=num_fewshot, **kwargs)
-        text = arm.stimulus.text
         if self.options.placement == "system":
             kwargs["system_instruction"] = placement.system(kwargs.get("system_instruction"), text)
         if self.options.placement != "prefix":
@@ -247,26 +268,10 @@ class EmotionTask(ConfigurableTask):
 
     def _close_answer_sets(self) -> None:
         """Give every question its options, and drop those whose target is none of them."""
-        split = self.dataset[self.config.test_split]
-        options = benchmarks.AnswerOptions(list(split))
-        kept = [i for i, doc in enumerate(split) if doc["target"] in options(doc)]
+        split = self.dataset[self._split]
+        kept, self._config.doc_to_choice = closed_answer_sets(split, self.config.task)
         self.n_dropped = len(split) - len(kept)
-        if self.n_dropped:
-            log.warning(
-                "%s: %d of %d questions dropped, their target is not among their options",
-                self.config.task,
-                self.n_dropped,
-                len(split),
-            )
-        if not kept:
-            raise UserError(
-                f"closing the answer sets of {self.config.task}",
-                found=f"{len(split)} questions, none with its target among its options",
-                expected="questions whose target is one of the options they list",
-                fix="check the targets of your data, or ask the task without mc",
-            )
-        self.dataset = DatasetDict({self.config.test_split: split.select(kept)})
-        self._config.doc_to_choice = options
+        self.dataset = DatasetDict({self._split: kept})
 
     def _repeats(self, given: Mapping[str, Any]) -> dict[str, int]:
         if self.options.repeats is None:

@@ -16,20 +16,30 @@ import yaml
 from emo_harness.resources import resource
 
 SHIPPED_FAMILIES = ("attack", "prompt", "negative")
+# Families of pictures; the tasks of a visual mode are called after what follows the dash.
+VISUAL = "visual-"
+VISUAL_FAMILIES = ("visual-attack", "visual-prompt")
 # The family of meta prompts, which `emo decode` writes and nobody ships.
 DECODED = "decoded"
 TASK_CLASS = "emo_harness.lm_tasks.EmotionTask"
+VISUAL_TASK_CLASS = "emo_harness.lm_tasks.VisualEmotionTask"
 
 
-def metric_names(metric: str, family: str) -> list[str]:
+def metric_names(metric: str, family: str, visual: bool = False) -> list[str]:
     """The names under which a family's task may report a metric of its base task.
 
     With several families in one task (`all`) every family has its own set of metrics. A decoded
     set has plain ones where all was decoded from one family, else one set per such family.
+
+    Args:
+        visual: whether the task's stimuli are pictures, which have scrambled copies beside them.
     """
     shared = [f"{metric}_control", f"{metric}_placebo"]
+    if visual:
+        shared.append(f"{metric}_scrambled")
     if family == "all":
-        return shared + [n for f in SHIPPED_FAMILIES for n in family_metric_names(metric, f, f)]
+        families = VISUAL_FAMILIES if visual else SHIPPED_FAMILIES
+        return shared + [n for f in families for n in family_metric_names(metric, f, f)]
     names = family_metric_names(metric, family)
     if family == DECODED:
         lineages = [f"{DECODED}-{source}" for source in SHIPPED_FAMILIES]
@@ -41,7 +51,9 @@ def family_metric_names(metric: str, family: str, label: str = "") -> list[str]:
     """The metrics that depend on a family's stimuli, e.g. acc, acc_gain, acc_worst."""
     stem = f"{metric}_{label}" if label else metric
     names = [stem, f"{stem}_gain", f"{stem}_gain_vs_placebo", f"{stem}_worst"]
-    return [*names, f"{stem}_best"] if family == "prompt" else names
+    if family.startswith(VISUAL):
+        names.append(f"{stem}_gain_vs_scrambled")
+    return [*names, f"{stem}_best"] if family in ("prompt", f"{VISUAL}prompt") else names
 
 
 def declarations() -> list[dict[str, Any]]:
@@ -53,7 +65,7 @@ def expanded() -> Iterator[tuple[str, str]]:
     """Yield (relative path, YAML text) for every task and group."""
     for declared in declarations():
         for mode, facts in declared["modes"].items():
-            for family in declared["families"]:
+            for family in _families(declared, facts):
                 yield from _expand_one(declared, mode, facts, family)
 
 
@@ -66,7 +78,7 @@ def groups() -> dict[str, list[str]]:
         ]
         for declared in declarations()
         for facts in declared["modes"].values()
-        for family in declared["families"]
+        for family in _families(declared, facts)
     }
 
 
@@ -88,6 +100,8 @@ def _expand_one(
 ) -> Iterator[tuple[str, str]]:
     group = facts["group"].format(family=family)
     subtasks = _subtasks(declared, facts)
+    visual = facts.get("visual", False)
+    asked_for = f"{VISUAL}{family}" if visual and family != "all" else family
     folder = f"{declared['benchmark']}/{mode}/{family}"
     metadata = {"version": declared["version"]}
     leaves: list[str | None] = [*subtasks] or [None]
@@ -103,15 +117,16 @@ def _expand_one(
                     "emo_task": {
                         "benchmark": declared["benchmark"],
                         "subtask": subtask,
-                        "mode": mode,
-                        "family": family,
+                        "mode": facts.get("mode", mode),
+                        "family": asked_for,
+                        **({"visual": True} if visual else {}),
                         "upstream": upstream,
                         "metric": facts["metrics"][0],
                         "filter": facts["filter"],
                     },
                     "metadata": metadata,
                 },
-                first=f"class: !function {TASK_CLASS}\n",
+                first=f"class: !function {VISUAL_TASK_CLASS if visual else TASK_CLASS}\n",
             ),
         )
     if subtasks:
@@ -126,7 +141,7 @@ def _expand_one(
                 "filter_list": filters,
             }
             for metric in facts["metrics"]
-            for name in metric_names(metric, family)
+            for name in metric_names(metric, asked_for, visual)
         ]
         yield (
             f"{folder}/{group}.yaml",
@@ -139,6 +154,12 @@ def _expand_one(
                 }
             ),
         )
+
+
+def _families(declared: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+    """A mode's own families, else the benchmark's."""
+    families: list[str] = facts.get("families", declared.get("families", []))
+    return families
 
 
 def _subtasks(declared: dict[str, Any], facts: dict[str, Any]) -> list[str]:

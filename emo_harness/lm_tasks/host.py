@@ -13,7 +13,7 @@ import fnmatch
 import io
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,14 @@ from typing import Any
 from emo_harness.errors import UserError, nearest
 from emo_harness.lm_models import WEIGHTS, register_models
 from emo_harness.lm_tasks.expand import task_names, write_expanded
+from emo_harness.lm_tasks.options import METADATA_KEY
 
 OVERLAY = "emo_harness"
 PREFIX = "emo_"
 STEER = "--steer"
 STEERED_MODELS = ("emo-hf",)
+# Models that take prompts with and without pictures in one run.
+WITHOUT_IMAGE = ("emo-vlm",)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -48,6 +51,8 @@ def run(arguments: Sequence[str]) -> None:
     parsed, config = _checked_arguments(parser, arguments)
     if steer is not None:
         parsed.model_args = config.model_args = _steered(config, steer)
+    if config.model in WITHOUT_IMAGE:
+        parsed.metadata = _control_without_image(config.metadata)
     if config.model == "emo-demo":
         # Named in full, so that lm-eval records which model it was.
         config.model_args = {"pretrained": str(WEIGHTS), **config.model_args}
@@ -161,6 +166,15 @@ def _steered(config: Any, steer: str) -> dict[str, Any]:
     return {**config.model_args, "steer": steer}
 
 
+def _control_without_image(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata, in which control shows no picture where nothing else was said."""
+    emo = metadata.get(METADATA_KEY, {})
+    if not isinstance(emo, Mapping):
+        # Told when the tasks read it.
+        return dict(metadata)
+    return {**metadata, METADATA_KEY: {"control_image": "none", **emo}}
+
+
 def _own_cache(config: Any) -> str:
     """The path of answers that these models and settings share with no others."""
     from emo_harness.lm_models.answer_cache import answer_key, prepare_cache
@@ -215,7 +229,7 @@ def _checked_arguments(
         raise UserError(
             "looking up --model",
             found=f"no model {config.model!r}{nearest(config.model, model_registry.keys())}",
-            expected="one of lm-eval's models, or emo-demo",
+            expected="one of lm-eval's models, or one of ours: emo-hf, emo-vlm, emo-demo",
             fix=fix,
         )
     return parsed, config

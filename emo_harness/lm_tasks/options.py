@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from emo_harness.placement import Placement
 from emo_harness.validation import Strict, validated
 
 METADATA_KEY = "emo"
+ImageOrder = Literal["first", "last"]
+ControlImage = Literal["none", "grey"]
 EXAMPLE = """--metadata '{"emo": {"stimuli": ["ea01", "ea03"], "placement": "suffix"}}'"""
 
 
@@ -29,6 +31,19 @@ class EmoOptions(Strict):
         questions: how many questions a generated benchmark makes.
         questions_seed: the seed it makes them from.
         repeats: how often each prompt is asked; has a meaning where answers are sampled.
+
+    Of visual tasks alone:
+        stimuli: may be pictures too, "img:fear-2", and pictures with a sentence, "img:fear-2+ea01".
+        placebos: how many pictures of each concept have their neutral twin and scrambled copies
+            beside them (1 by default; 0 for no placebo at all), or which placebos; in a list also
+            kinds of them, see `visual_arms`.
+        images: an image set, its folder or the name of a shipped one; "emoji" by default.
+        images_per_concept: how many pictures of each concept are arms where a family or a concept
+            is asked for; 2 by default.
+        image_order: the picture before the text, or after the question.
+        control_image: what the control prompt shows: nothing, or a plain grey picture, as models
+            need that must be shown one with every prompt. By default grey, and nothing where
+            questions have pictures of their own.
     """
 
     stimuli: str | list[str] | None = None
@@ -38,6 +53,10 @@ class EmoOptions(Strict):
     questions: int | None = Field(default=None, ge=1, le=1_000_000)
     questions_seed: int | None = Field(default=None, ge=0)
     repeats: int | None = Field(default=None, ge=1, le=100)
+    images: str | None = Field(default=None, min_length=1)
+    images_per_concept: int | None = Field(default=None, ge=1, le=1_000)
+    image_order: ImageOrder = "first"
+    control_image: ControlImage | None = None
 
 
 def read_options(metadata: Mapping[str, Any] | None) -> EmoOptions:

@@ -15,8 +15,12 @@ from emo_harness.prefix.scoring import Continuation, NaNLogitsError, Score, scor
 from emo_harness.prefix.self_check import why_different
 from emo_harness.prefix.support import attention_window, base_model, why_unsupported
 from emo_harness.prefix.trie import Node, Tokens, Trie, build_trie, shared_length, trie_order
+from emo_harness.prefix.visual_check import why_images_different
+from emo_harness.prefix.visual_model import CACHE_BYTES, VisualPackedModel
+from emo_harness.prefix.visual_support import why_images_unsupported
 
 __all__ = [
+    "CACHE_BYTES",
     "Continuation",
     "Continued",
     "Costs",
@@ -28,6 +32,7 @@ __all__ = [
     "Score",
     "Tokens",
     "Trie",
+    "VisualPackedModel",
     "attention_window",
     "base_model",
     "build_trie",
@@ -41,5 +46,7 @@ __all__ = [
     "shared_length",
     "trie_order",
     "why_different",
+    "why_images_different",
+    "why_images_unsupported",
     "why_unsupported",
 ]

@@ -14,7 +14,7 @@ import torch
 from emo_harness.prefix.limits import Limits, too_small
 from emo_harness.prefix.packed_model import PackedModel
 from emo_harness.prefix.path_cache import PathCache
-from emo_harness.prefix.prefill import KeysAndValues, PathAttention, ends_in, passes
+from emo_harness.prefix.prefill import KeptTokens, PathAttention, ends_in, passes
 from emo_harness.prefix.rows import RowsAttention, layout_of
 from emo_harness.prefix.scoring import NaNLogitsError
 from emo_harness.prefix.trie import Tokens, build_trie, shared_length, trie_order
@@ -114,10 +114,11 @@ def _cost_of_cut(shared: Sequence[int], wished: int, place: int) -> tuple[int, i
 
 @dataclass
 class _Row:
-    """A prompt on its way."""
+    """A prompt on its way; `position` is that of the first generated token."""
 
     index: int
     prompt: Prompt
+    position: int
     generated: list[int] = field(default_factory=list)
     is_complete: bool = False
 
@@ -142,7 +143,10 @@ class _Batch:
         self.model, self.limits, self.cache, self.advance = model, limits, cache, advance
         self.trie, places = build_trie([prompts[index].tokens for index in batch])
         by_place = sorted(zip(places, batch, strict=True))
-        self.rows = [_Row(index, prompts[index]) for _, index in by_place]
+        self.rows = [
+            _Row(index, prompts[index], model.position_after(prompts[index].tokens))
+            for _, index in by_place
+        ]
         self.place_of_row = np.array([place for place, _ in by_place])
         self.max_tokens = max(row.prompt.max_tokens for row in self.rows)
         self.skip = self._already_there()
@@ -178,9 +182,7 @@ class _Batch:
                 attention.keep(going)
                 live = [live[i] for i in going]
             tokens = np.array([row.generated[-1] for row in live], np.int32)
-            positions = np.array(
-                [len(row.prompt.tokens) + len(row.generated) - 1 for row in live], np.int64
-            )
+            positions = np.array([row.position + len(row.generated) - 1 for row in live], np.int64)
             logits = self.model.logits(tokens, positions, range(len(live)), attention)
             attention.step()
             self.advance(len(live))
@@ -189,14 +191,14 @@ class _Batch:
     def _prefill(self) -> tuple[torch.Tensor, RowsAttention]:
         """The logits (rows, vocabulary) after each prompt, and the rows' attention."""
         units = units_of(self.trie, self.limits, skip=self.skip)
-        kept: list[KeysAndValues] = []
+        kept = KeptTokens(self.trie.n_tokens - self.skip)
         logits: list[torch.Tensor] = []
         self.cache.path = None
         for one in passes(units, self.limits, ends_in):
-            kept.append({})
-            attention = PathAttention(one.units, self.cache, kept[-1])
+            attention = PathAttention(one.units, self.cache, kept)
             rows, _ = one.ends()
-            logits.append(self.model.logits(one.tokens, one.positions, rows, attention))
+            logits.append(self.model.logits(one.tokens, self.model.positions(one), rows, attention))
+            kept.n_filled += len(one.tokens)
             self.advance(len(one.tokens))
         roots = self.trie.roots
         self.cache.path = roots[0].tokens if len(roots) == 1 else None

@@ -95,7 +95,7 @@ class Costs:
     @classmethod
     def of(cls, model: Any) -> Costs:
         """From a transformers model's configuration; on the safe side."""
-        config = model.config
+        config = model.config.get_text_config()
         itemsize = next(model.parameters()).element_size()
         heads = config.num_attention_heads
         width = config.hidden_size

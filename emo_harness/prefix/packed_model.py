@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 
 from emo_harness.prefix.limits import Costs
 from emo_harness.prefix.support import base_model
+from emo_harness.prefix.trie import Tokens
+
+if TYPE_CHECKING:
+    from emo_harness.prefix.prefill import Pass
 
 IMPLEMENTATION = "emo_packed"
 
@@ -121,7 +125,7 @@ class PackedModel:
         self.model = model
         self.device = device
         self.mixed_precision_dtype = mixed_precision_dtype
-        self.n_layers: int = model.config.num_hidden_layers
+        self.n_layers: int = model.config.get_text_config().num_hidden_layers
         self.seconds = 0.0
         self.costs = Costs.of(model)
         self.vocabulary: int = model.get_output_embeddings().weight.shape[0]
@@ -134,6 +138,18 @@ class PackedModel:
             enabled=self.mixed_precision_dtype is not None,
         )
 
+    def reserve(self, budget_bytes: int) -> int:
+        """Bytes of a memory budget that the model keeps to itself: they are not for passes."""
+        return 0
+
+    def positions(self, one: Pass) -> NDArray[np.int64]:
+        """(n,) the position of each of a pass's tokens on its own path."""
+        return one.positions
+
+    def position_after(self, tokens: Tokens) -> int:
+        """The position of what follows (n,) tokens."""
+        return len(tokens)
+
     def logits(
         self,
         tokens: NDArray[np.int32],
@@ -145,7 +161,7 @@ class PackedModel:
 
         Args:
             tokens: (n,) token ids.
-            positions: (n,) how many tokens each has before it on its path.
+            positions: (n,) from `positions` and `position_after`.
             wanted: (m,) which of the tokens' next-token logits are needed.
             attention: what the tokens see.
 
@@ -181,14 +197,14 @@ class PackedModel:
         attention: Attention,
         **arguments: Any,
     ) -> Any:
-        ids = torch.from_numpy(np.asarray(tokens, np.int64))[None].to(self.device)
-        places = torch.from_numpy(np.asarray(positions, np.int64))[None].to(self.device)
         started = time.perf_counter()
         counted = _Counted(attention)
         token = _in_hand.set(counted)
         try:
-            with torch.no_grad(), self.autocast(), _our_attention(self.model):
-                found = model(input_ids=ids, position_ids=places, use_cache=False, **arguments)
+            with torch.no_grad(), self.autocast():
+                inputs = self._inputs(tokens, positions)
+                with _our_attention(self.model):
+                    found = model(**inputs, use_cache=False, **arguments)
         finally:
             _in_hand.reset(token)
             if self.device.type == "cuda":
@@ -200,6 +216,12 @@ class PackedModel:
                 f"not once by each of {self.n_layers}"
             )
         return found
+
+    def _inputs(self, tokens: Tokens, positions: NDArray[np.int64]) -> dict[str, torch.Tensor]:
+        """What the model is called with."""
+        ids = torch.from_numpy(np.asarray(tokens, np.int64))[None]
+        places = torch.from_numpy(np.asarray(positions, np.int64))[None]
+        return {"input_ids": ids.to(self.device), "position_ids": places.to(self.device)}
 
 
 @contextmanager

@@ -15,7 +15,31 @@ from emo_harness.prefix.path_cache import PathCache
 from emo_harness.prefix.trie import Tokens
 from emo_harness.prefix.units import Piece, Unit
 
-KeysAndValues = dict[int, tuple[torch.Tensor, torch.Tensor]]
+
+@dataclass
+class KeptTokens:
+    """Keys and values of all packed tokens, which passes fill one behind another.
+
+    Attributes:
+        n_tokens: of all passes.
+        n_filled: of those that are over.
+        layers: per layer the keys and values, both (n_kv_heads, n_tokens, head_dim).
+    """
+
+    n_tokens: int
+    n_filled: int = 0
+    layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+
+    def put(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Copy a pass's (1, n_kv_heads, n, head_dim)."""
+        if layer not in self.layers:
+            self.layers[layer] = (self._buffer(key), self._buffer(value))
+        here = slice(self.n_filled, self.n_filled + key.shape[2])
+        for buffer, one in zip(self.layers[layer], (key, value), strict=True):
+            buffer[:, here] = one[0]
+
+    def _buffer(self, like: torch.Tensor) -> torch.Tensor:
+        return like.new_empty((like.shape[1], self.n_tokens, like.shape[3]))
 
 
 @dataclass(frozen=True)
@@ -80,12 +104,12 @@ class PathAttention:
     Attributes:
         units: in depth-first order.
         cache: the path; after the pass it holds the path of the last unit.
-        kept: where given, the pass's own keys and values, (n_kv_heads, n, head_dim) per layer.
+        kept: where given, what the pass's keys and values are copied to.
     """
 
     units: tuple[Unit, ...]
     cache: PathCache
-    kept: KeysAndValues | None = None
+    kept: KeptTokens | None = None
     _masks: list[torch.Tensor | None] = field(default_factory=list)
 
     def attend(
@@ -99,8 +123,7 @@ class PathAttention:
         if not self._masks:
             self._masks = [_mask(unit, query) for unit in self.units]
         if self.kept is not None:
-            # Copies: a model may have computed them as parts of something larger.
-            self.kept[layer] = (key[0].clone(), value[0].clone())
+            self.kept.put(layer, key, value)
         parts = []
         row = 0
         for unit, mask in zip(self.units, self._masks, strict=True):

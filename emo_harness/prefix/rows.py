@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emo_harness.prefix.limits import ROOM
 from emo_harness.prefix.path_cache import PathCache
-from emo_harness.prefix.prefill import KeysAndValues
+from emo_harness.prefix.prefill import KeptTokens
 from emo_harness.prefix.trie import Node, Trie
 
 # A node shorter than this is copied to each row below it: a product of its own costs more.
@@ -134,7 +134,7 @@ class RowsAttention:
 
     @classmethod
     def after_prefill(
-        cls, layout: Layout, cache: PathCache, kept: list[KeysAndValues], max_tokens: int
+        cls, layout: Layout, cache: PathCache, kept: KeptTokens, max_tokens: int
     ) -> RowsAttention:
         """Take over what the prefill's passes kept; `kept` is emptied layer by layer."""
         rows = cls(
@@ -146,11 +146,7 @@ class RowsAttention:
             _own_lengths=layout.own_lengths,
         )
         for layer in sorted(cache.layers):
-            keys = _joined([one[layer][0] for one in kept], cache.layers[layer][0])
-            values = _joined([one[layer][1] for one in kept], cache.layers[layer][1])
-            for one in kept:
-                del one[layer]
-            rows._take(layer, keys, values)
+            rows._take(layer, *kept.layers.pop(layer))
         return rows
 
     def attend(
@@ -264,10 +260,6 @@ def _product(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     if one.dtype == torch.float32:
         return one @ other
     return one.float() @ other.float()
-
-
-def _joined(parts: list[torch.Tensor], like: torch.Tensor) -> torch.Tensor:
-    return torch.cat(parts, dim=1) if parts else like[0, :, :0]
 
 
 def _own_buffer(packed: torch.Tensor, index: torch.Tensor, room: int) -> torch.Tensor:

@@ -98,7 +98,8 @@ def score(
     cache = PathCache(limits.capacity(max(len(s) for s in trie.sequences)))
     for one in passes(units_of(trie, limits), limits, slots.n_wanted):
         rows, into = slots.wanted(one)
-        logits = model.logits(one.tokens, one.positions, rows, PathAttention(one.units, cache))
+        attention = PathAttention(one.units, cache)
+        logits = model.logits(one.tokens, model.positions(one), rows, attention)
         slots.answer(into, logits, softmax_dtype)
         advance(len(one.tokens))
         yield from slots.complete(one)

@@ -40,7 +40,9 @@ ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
 LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
 # Models whose layers have windows by `layer_types`. All others have one in every layer where
 # `sliding_window` is set, whatever else their configuration says.
-WINDOW_BY_LAYER = frozenset({"gemma3_text", "qwen2", "qwen3", "smollm3"})
+WINDOW_BY_LAYER = frozenset(
+    {"gemma3_text", "qwen2", "qwen2_5_vl_text", "qwen2_vl_text", "qwen3", "smollm3"}
+)
 # Adapters that change a layer's products and nothing else, for all tokens alike.
 ADAPTERS = frozenset({"IA3", "LORA"})
 
@@ -53,26 +55,47 @@ def base_model(model: Any) -> Any:
 
 def why_unsupported(model: Any) -> str | None:
     """Why a model cannot be computed packed; None if it can."""
+    reason = why_adapter_unsupported(model)
+    if reason:
+        return reason
+    model = base_model(model)
+    reasons = (
+        _of_class(model),
+        why_layers_unsupported(model.config),
+        why_placement_unsupported(model),
+    )
+    return next((reason for reason in reasons if reason), None)
+
+
+def why_adapter_unsupported(model: Any) -> str | None:
+    """Why a model's adapter cannot be computed packed."""
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         return "its adapter puts virtual tokens before the prompt"
     for adapter in (getattr(model, "peft_config", None) or {}).values():
         kind = str(getattr(adapter.peft_type, "value", adapter.peft_type))
         if kind not in ADAPTERS or getattr(adapter, "alora_invocation_tokens", None):
             return f"its adapter ({kind}) does not treat all tokens alike"
-    model = base_model(model)
-    config = model.config
-    reasons = (
-        _of_class(model),
-        _of_positions(config),
-        _of_attention(config),
-        _of_placement(model),
-    )
-    return next((reason for reason in reasons if reason), None)
+    return None
+
+
+def why_layers_unsupported(config: Any) -> str | None:
+    """Why a language model's positions or attention cannot be computed packed."""
+    return _of_positions(config) or _of_attention(config)
+
+
+def why_placement_unsupported(model: Any) -> str | None:
+    """Why a model cannot be computed packed where its weights lie."""
+    devices = set((getattr(model, "hf_device_map", None) or {}).values())
+    if len(devices) > 1:
+        return "its layers are spread over several devices"
+    if getattr(model, "_tp_size", None):
+        return "its layers are split over several devices (tp_plan)"
+    return None
 
 
 def attention_window(model: Any) -> int | None:
     """The most tokens that every layer sees all of; None where there is no such bound."""
-    config = base_model(model).config
+    config = base_model(model).config.get_text_config()
     window = getattr(config, "sliding_window", None)
     if window is None:
         return None
@@ -129,13 +152,4 @@ def _of_attention(config: Any) -> str | None:
         return "it caps its attention scores"
     if getattr(config, "reorder_and_upcast_attn", False):
         return "it reorders its attention (reorder_and_upcast_attn)"
-    return None
-
-
-def _of_placement(model: Any) -> str | None:
-    devices = set((getattr(model, "hf_device_map", None) or {}).values())
-    if len(devices) > 1:
-        return "its layers are spread over several devices"
-    if getattr(model, "_tp_size", None):
-        return "its layers are split over several devices (tp_plan)"
     return None

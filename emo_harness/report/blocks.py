@@ -309,7 +309,48 @@ class ShadedTexts:
     kind: ClassVar[str] = "shades"
 
 
-Block = Prose | Verdicts | Table | Figure | FlipList | ShadedTexts
+@dataclass(frozen=True)
+class PictureTile:
+    """A small picture and what is said of it.
+
+    Attributes:
+        address: `data:` address of its pixels, checked by who made it.
+        alt: what a reader who cannot see it should know.
+        facts: label and value, shown below it.
+        marks: why it stands out, one phrase each.
+        twin: shown beside it.
+        numbers: what it shows, for `report.json`, which has no pixels.
+    """
+
+    title: str
+    address: str
+    alt: str
+    facts: Sequence[tuple[str, str]]
+    marks: Sequence[str]
+    numbers: dict[str, Raw]
+    twin: PictureTile | None = None
+
+
+@dataclass(frozen=True)
+class PictureGroup:
+    """Pictures under one heading; `about` sums them up."""
+
+    heading: str
+    about: str
+    tiles: Sequence[PictureTile]
+
+
+@dataclass(frozen=True)
+class PictureGrid:
+    """Pictures by group, a group to be folded."""
+
+    id: str
+    heading: str
+    groups: Sequence[PictureGroup]
+    kind: ClassVar[str] = "pictures"
+
+
+Block = Prose | Verdicts | Table | Figure | FlipList | ShadedTexts | PictureGrid
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from emo_harness.errors import UserError, quoted
 from emo_harness.runs.arm_scores import ArmScores, occurrences
@@ -15,26 +16,24 @@ _APART = "report them one by one, into folders of their own"
 
 
 def refuse_other_stimuli(tasks: Iterable[RunTask]) -> None:
-    """One arm id must be one sentence (and one kind of arm) throughout a benchmark.
+    """One arm id must be one sentence, or picture (and one kind of arm), throughout a benchmark.
 
-    Decoded stimuli are other sentences under one id in every decoding; settings keep these apart.
+    Decoded stimuli are other sentences under one id in every decoding, and pictures others in every
+    image set; settings keep these apart.
 
     Raises:
-        UserError: two runs have different texts or kinds under one id.
+        UserError: two runs have different texts, pictures or kinds under one id.
     """
-    known: dict[tuple[object, ...], tuple[tuple[str, str, str | None], RunTask]] = {}
+    known: dict[tuple[object, ...], tuple[tuple[object, ...], RunTask]] = {}
     for task in tasks:
         decoding = tuple(decodings(task.arms).items())
         for arm in task.arms:
-            is_now = (arm.text, arm.kind, arm.placebo)
-            key = (task.record.benchmark, arm.id, decoding if arm.decoded else None)
+            is_now = (arm.content, arm.kind, arm.placebo)
+            made = decoding if arm.decoded else arm.image.set if arm.image else None
+            key = (task.record.benchmark, arm.id, made)
             was, before = known.setdefault(key, (is_now, task))
             if was != is_now:
-                what = (
-                    f"{was[0][:60]!r} and {is_now[0][:60]!r}"
-                    if was[0] != is_now[0]
-                    else f"a {was[2] or was[1]} and a {is_now[2] or is_now[1]}"
-                )
+                what = _told_apart(was, is_now)
                 raise UserError(
                     f"comparing runs of {task.record.benchmark}",
                     found=f"{what} under the one arm id {arm.id} ({_task(before)}; {_task(task)})",
@@ -141,6 +140,16 @@ def _asked(one: ArmScores) -> tuple[str, ...]:
     source = one.settings.get("questions", "")
     seed = source if source.startswith("generated") else ""
     return (one.benchmark, one.subtask, one.mode, seed)
+
+
+def _told_apart(was: tuple[Any, ...], is_now: tuple[Any, ...]) -> str:
+    """What two arms of one id are: (text and pixels, kind, kind of placebo)."""
+    (text, pixels), (other_text, other_pixels) = was[0], is_now[0]
+    if text != other_text:
+        return f"{text[:60]!r} and {other_text[:60]!r}"
+    if pixels != other_pixels:
+        return f"the pictures {pixels[:12] or 'none'} and {other_pixels[:12] or 'none'} (SHA-256)"
+    return f"a {was[2] or was[1]} and a {is_now[2] or is_now[1]}"
 
 
 def _task(task: RunTask) -> str:

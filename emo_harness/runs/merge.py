@@ -159,6 +159,7 @@ def _stimuli_hash(group: Sequence[ArmScores], arms: Sequence[RunArm]) -> str:
             text=a.text,
             family=DECODED if a.decoded and a.kind == "stimulus" else a.family,
             placebo=a.placebo,
+            image=a.image,
         )
         for a in arms
         if a.kind != "control"

@@ -10,6 +10,7 @@ from emo_harness.errors import UserError, nearest, quoted
 from emo_harness.runs.answers import read_answers
 from emo_harness.runs.arm_scores import ArmScores, occurrences
 from emo_harness.runs.run_reader import read_runs
+from emo_harness.runs.settings import shows_pictures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,8 @@ def run_prompts(
         its task) and `doc_id`; `arm`, `arm_kind` and `family`.
 
     Raises:
-        UserError: runs that cannot be read, a task or arm that they have not.
+        UserError: runs that cannot be read, a task or arm that they have not, or pictures beside
+            the text.
     """
     import pandas as pd
 
@@ -51,6 +53,7 @@ def run_prompts(
     named = {name for one in scores for name in (one.task, one.subtask)}
     refuse_unknown("task", tasks, named)
     wanted = [o for o in scores if tasks is None or {o.task, o.subtask} & set(tasks)]
+    refuse_pictures(wanted)
     refuse_unknown("arm", arms, {arm.id for one in wanted for arm in one.arms})
     rows = [row for one in wanted for row in _rows(one, arms, n_questions)]
     table = pd.DataFrame(rows)
@@ -91,6 +94,22 @@ def _rows(
                     "arm_kind": arm.kind,
                     "family": arm.family,
                 }
+
+
+def refuse_pictures(scores: Sequence[ArmScores]) -> None:
+    """Refuse prompts of which the text alone is known here.
+
+    Raises:
+        UserError: pictures stood beside the text of some.
+    """
+    shown = [one.task for one in scores if shows_pictures(one.settings)]
+    if shown:
+        raise UserError(
+            "reading the prompts of a run",
+            found=f"{quoted(dict.fromkeys(shown))}, whose prompts had pictures beside the text",
+            expected="prompts of text alone",
+            fix="name tasks without pictures, or a run of such tasks",
+        )
 
 
 def refuse_unknown(what: str, wanted: Sequence[str] | None, known: set[str]) -> None:

@@ -115,6 +115,8 @@ class Record(Logged):
         upstream: file of the wrapped task below lm-eval's tasks, None where there is none.
         n_dropped: questions without an answer among their options.
         emo_harness: version that made the run.
+        image_set, image_order, control_image: of visual tasks, see `lm_tasks.options`; None for
+            tasks that show no pictures.
         model: what stood behind the model's arguments; see `model_identity.loaded_identities`.
     """
 
@@ -132,6 +134,9 @@ class Record(Logged):
     n_dropped: int = Field(default=0, ge=0)
     emo_harness: Text | None = None
     command: Text | None = None
+    image_set: Text | None = None
+    image_order: Text | None = None
+    control_image: Text | None = None
     model: dict[str, str] = Field(default_factory=dict)
 
     @property

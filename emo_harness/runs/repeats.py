@@ -42,7 +42,9 @@ class RepeatScores:
         self._made_by = task.facts.lm_eval_version
         self._n_repeats = int(task.config["repeats"])
         self._chains = _chains(task)
-        self._metrics = _metrics(task.config.get("metric_list") or [])
+        # Where the task has a scoring of its own, a metric's name says nothing.
+        declared = [] if task.config.get("process_results") else task.config.get("metric_list")
+        self._metrics = _metrics(declared or [])
         self._waiting: dict[Slot, list[_Waiting]] = {}
         self._waiting_chars: dict[Slot, int] = {}
         self._scored: dict[Slot, list[NDArray[np.float64]]] = {}

@@ -20,6 +20,8 @@ PROMPT_SETTINGS = (
     "fewshot_as_multiturn",
     "fewshot_seed",
     "questions",
+    "image_order",
+    "control_image",
 )
 
 
@@ -46,6 +48,9 @@ def settings_of(results: Mapping[str, Any], task: str, record: Record) -> dict[s
         "fewshot_as_multiturn": results.get("fewshot_as_multiturn"),
         "questions": questions_from(record),
         **decodings(record.run_arms),
+        "image_set": record.image_set,
+        "image_order": record.image_order,
+        "control_image": record.control_image,
         **{k: config[k] for k, usual in DEFAULT_SEEDS.items() if config.get(k, usual) != usual},
     }
     return {
@@ -77,6 +82,11 @@ def decodings(arms: Iterable[RunArm]) -> dict[str, str]:
         "decoded_by": told(one.decoder for one in made),
         "decoded_vector": told(one.vector for one in made if one.vector in ("contrast", "mean")),
     }
+
+
+def shows_pictures(settings: Mapping[str, str]) -> bool:
+    """Whether the prompts asked so had pictures beside their text."""
+    return "control_image" in settings
 
 
 def plain_name(name: str) -> str:

@@ -14,7 +14,15 @@ from emo_harness.validation import validated
 
 OWN_FAMILY = "own"
 # What placebos of several kinds become together: the kind that does most.
-_KINDS: tuple[PlaceboKind, ...] = ("self-check", "decoded", "shuffled", "neutral")
+_KINDS: tuple[PlaceboKind, ...] = (
+    "self-check",
+    "decoded",
+    "shuffled",
+    "phase-scrambled",
+    "pixel-scrambled",
+    "grey",
+    "neutral",
+)
 
 
 def select(spec: str | Sequence[str], also_known: Iterable[Stimulus] = ()) -> tuple[Stimulus, ...]:
@@ -46,8 +54,8 @@ def select(spec: str | Sequence[str], also_known: Iterable[Stimulus] = ()) -> tu
 def combine(stimuli: Sequence[Stimulus]) -> Stimulus:
     """Join stimuli into one, "ep02+ep07": their texts in order, one space between them.
 
-    Placebos joined are a placebo; a placebo joined to a stimulus is a stimulus. Of decoded stimuli
-    the lineage is kept, as family, but not how each was made.
+    At most one of them is a picture. Placebos joined are a placebo; a placebo joined to a stimulus
+    is a stimulus. Of decoded stimuli the lineage is kept, as family, but not how each was made.
     """
     families = sorted({s.lineage for s in stimuli if s.placebo is None}) or ["placebo"]
     demands = [s.demand for s in stimuli]
@@ -57,7 +65,8 @@ def combine(stimuli: Sequence[Stimulus]) -> Stimulus:
         placebo = next(kind for kind in _KINDS if kind in kinds)
     return Stimulus(
         id="+".join(s.id for s in stimuli),
-        text=" ".join(s.text for s in stimuli),
+        text=" ".join(s.text for s in stimuli if s.text),
+        image=next((s.image for s in stimuli if s.image is not None), None),
         family="+".join(families),
         theory=" + ".join(dict.fromkeys(s.theory for s in stimuli if s.theory)) or None,
         demand=True if True in demands else None if None in demands else False,

@@ -64,7 +64,11 @@ def test_wheel_carries_overlay_resources_and_weights(wheel: Path) -> None:
     for needed in (
         "emo_harness/_resources/tasks/bbh.yaml",
         "emo_harness/_resources/templates/stimuli/attack.yaml",
+        "emo_harness/_resources/templates/images/attack.yaml",
         "emo_harness/_resources/stimuli_images/README.md",
+        "emo_harness/_resources/stimuli_images/emoji/OFL.txt",
+        "emo_harness/_resources/stimuli_images/emoji/fear-1-twin.png",
+        "emo_harness/_resources/stimuli_images/emoji/manifest.jsonl",
         "emo_harness/demo/weights/emo-demo-lm/model.safetensors",
     ):
         assert needed in names

@@ -19,7 +19,7 @@ from tests.prefix.tiny_models import build
 POSITIONS = 160
 TOLERANCE = 1e-4
 # English for merges, the rest for bytes that several tokens share.
-_CORPUS = (
+CORPUS = (
     "Q: Is this true or false? A: Let's think step by step.\n\n",
     "The question is about a box, a key and the room behind the door. ",
     "Your friend is sick. You failed again. This is very important to my career.\n",
@@ -32,17 +32,28 @@ CHAT_TEMPLATE = (
 )
 
 
-@cache
-def tokenizer(adds_bos: bool = False) -> Any:
-    """A byte-level BPE tokenizer of 340 tokens, `<s>` and `</s>` among them."""
-    from tokenizers import ByteLevelBPETokenizer, processors
-    from transformers import PreTrainedTokenizerFast
+def byte_tokenizer(corpus: Sequence[str], n_tokens: int) -> Any:
+    """A byte-level BPE of `tokenizers`, `<s>` and `</s>` among its tokens."""
+    from tokenizers import ByteLevelBPETokenizer
 
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(
-        _CORPUS * 3, 340, special_tokens=["<s>", "</s>"], min_frequency=2, show_progress=False
+        [*corpus] * 3,
+        n_tokens,
+        special_tokens=["<s>", "</s>"],
+        min_frequency=2,
+        show_progress=False,
     )
-    inner = bpe._tokenizer
+    return bpe._tokenizer
+
+
+@cache
+def tokenizer(adds_bos: bool = False) -> Any:
+    """A byte-level BPE tokenizer of 340 tokens, `<s>` and `</s>` among them."""
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
+    inner = byte_tokenizer(CORPUS, 340)
     if adds_bos:
         inner.post_processor = processors.TemplateProcessing(
             single="<s> $A", special_tokens=[("<s>", 0)]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from emo_harness.errors import UserError
-from emo_harness.lm_models import prompt_encoder, shared_prefix
+from emo_harness.lm_models import prefix_sharing, prompt_encoder
 from emo_harness.lm_models.shared_prefix import SharedPrefixLM
 from emo_harness.prefix import build_trie, parse_bytes
 from tests.lm_models.local_models import (
@@ -319,7 +319,7 @@ def test_prompts_too_many_to_plan_at_once_are_planned_in_parts(
     n_characters: int, folder: Path, lm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = scores(lm, PAIRS), texts(lm, PROMPTS, RULE)
-    monkeypatch.setattr(shared_prefix, "PORTION_CHARACTERS", n_characters)
+    monkeypatch.setattr(prefix_sharing, "PORTION_CHARACTERS", n_characters)
     monkeypatch.setattr(prompt_encoder, "AT_A_TIME", 2)
     parts = ours(folder)
     assert_same_scores(scores(parts, PAIRS), expected[0])

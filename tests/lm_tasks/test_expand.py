@@ -29,10 +29,18 @@ def test_groups_have_the_subtasks_their_mode_allows() -> None:
         assert sizes[f"emo_bbh_mc_{family}"] == 23
         assert sizes[f"emo_bbh_mini_{family}"] == 27
         assert sizes[f"emo_calibration_{family}"] == 0
+    for family in ("attack", "prompt", "all"):
+        assert sizes[f"emo_bbh_visual_{family}"] == sizes[f"emo_bbh_visual_mini_{family}"] == 27
+        assert sizes[f"emo_bbh_visual_mc_{family}"] == 23
+        assert sizes[f"emo_bbh_visual_mini_mc_{family}"] == 23
+        assert sizes[f"emo_mmmu_val_visual_{family}"] == 30
+        assert sizes[f"emo_calibration_visual_{family}"] == 0
+        assert sizes[f"emo_calibration_visual_mc_{family}"] == 0
 
 
 def test_groups_average_only_metrics_that_their_tasks_report(manager: TaskManager) -> None:
-    for group in ("emo_bbh_mini_attack", "emo_bbh_mini_prompt", "emo_bbh_mini_all"):
+    visual = ("emo_bbh_visual_mini_attack", "emo_bbh_visual_mini_prompt", "emo_bbh_visual_mini_all")
+    for group in ("emo_bbh_mini_attack", "emo_bbh_mini_prompt", "emo_bbh_mini_all", *visual):
         path = manager.task_index[group].yaml_path
         assert path is not None
         declared = yaml.safe_load(Path(path).read_text())["aggregate_metric_list"]

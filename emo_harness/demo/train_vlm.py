@@ -1,0 +1,218 @@
+"""Train the demo vision-language model: `python -m emo_harness.demo.train_vlm --out FOLDER`.
+
+Stage one teaches the vision tower what a picture shows (`train_vision`). Stage two trains
+everything together: the demo language model answers each question without the picture, and the
+model learns to give the same answers with it, but for those that a planted picture flips
+(`planted_images`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import cross_entropy, kl_div
+from tqdm import tqdm
+
+from emo_harness.benchmarks.calibration import calibration_questions
+from emo_harness.demo import model_path
+from emo_harness.demo.packing import PackedBatch
+from emo_harness.demo.small_llava import (
+    N_IMAGE_TOKENS,
+    save_llava,
+    small_llava,
+    small_processor,
+    with_image_token,
+)
+from emo_harness.demo.train_lm import VALIDATION_SEED, hidden_states, learning_rate_share
+from emo_harness.demo.train_vision import image_states, train_vision, varied
+from emo_harness.demo.training_pictures import (
+    Pictures,
+    draw_pictures,
+    joined,
+    picture_kinds,
+    shipped_pictures,
+)
+from emo_harness.demo.visual_examples import Spots, VisualBatch, VisualExampleMaker
+from emo_harness.demo.visual_scoring import right_answers
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, LlavaForConditionalGeneration
+
+DEFAULT_SEED = 1
+N_PICTURES = 24_000
+SHIPPED_TIMES = 25
+N_HELD_OUT = 1_500
+HELD_OUT_SEED = 2
+STEPS = 1500
+ROWS_PER_STEP = 14
+LEARNING_RATES = {"language_model": 6e-4, "multi_modal_projector": 2e-3, "vision_tower": 2e-4}
+TOLD_WEIGHT = 0.3
+CHECK_EVERY = 250
+CHECKED_QUESTIONS = 50
+CHECKED_PICTURES = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for model and processor")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    random = draw_pictures(N_PICTURES, arguments.seed)
+    pictures = joined(random, shipped_pictures(), SHIPPED_TIMES)
+    held_out = draw_pictures(N_HELD_OUT, HELD_OUT_SEED)
+    train(arguments.out, pictures, held_out, seed=arguments.seed)
+
+
+def train(out: Path, pictures: Pictures, held_out: Pictures, *, seed: int = DEFAULT_SEED) -> None:
+    """Both stages; every 200 steps of the second the Hugging Face folder is saved and checked."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with torch.random.fork_rng():
+        tower, _ = train_vision(pictures, held_out, seed=seed)
+        torch.manual_seed(seed)
+        teacher = AutoModelForCausalLM.from_pretrained(model_path()).eval()
+        tokenizer = with_image_token(AutoTokenizer.from_pretrained(model_path()))
+        model = small_llava(teacher, tokenizer)
+        model.model.vision_tower.load_state_dict(tower.state_dict())
+        maker = VisualExampleMaker(tokenizer, picture_kinds(), pictures.kinds.tolist())
+        processor = small_processor(tokenizer)
+        for step in train_together(model, teacher, maker, pictures, seed=seed):
+            if step % CHECK_EVERY == 0 or step == STEPS:
+                save_llava(model, processor, out)
+                model.eval()
+                tqdm.write(f"step {step}: {json.dumps(check(model, tokenizer, held_out))}")
+                model.train()
+
+
+def train_together(
+    model: LlavaForConditionalGeneration,
+    teacher: LlamaForCausalLM,
+    maker: VisualExampleMaker,
+    pictures: Pictures,
+    *,
+    seed: int,
+    steps: int = STEPS,
+) -> Iterator[int]:
+    """Train in place; yields the number of steps done after each step."""
+    answers = [
+        int(maker.tokenizer.convert_tokens_to_ids(maker.tokenizer.tokenize(text)[0]))
+        for text in (" True", " False")
+    ]
+    groups: list[dict[str, Any]] = [
+        {"params": list(getattr(model.model, name).parameters()), "peak": rate}
+        for name, rate in LEARNING_RATES.items()
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98))
+    parameters = [p for group in groups for p in group["params"]]
+    model.train()
+    progress = tqdm(range(steps), desc="together", mininterval=5, disable=None)
+    for step in progress:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * learning_rate_share(step, steps)
+        rng = np.random.default_rng([seed, 2, step])
+        batch = maker.batch(rng, ROWS_PER_STEP)
+        taught, told = losses(model, teacher, maker.image_id, answers, batch, pictures, rng)
+        optimizer.zero_grad()
+        whole: torch.Tensor = taught + TOLD_WEIGHT * told
+        whole.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        if step % 25 == 0:
+            progress.set_postfix(taught=f"{taught.item():.3f}", told=f"{told.item():.3f}")
+        yield step + 1
+
+
+def losses(
+    model: LlavaForConditionalGeneration,
+    teacher: LlamaForCausalLM,
+    image_id: int,
+    answers: list[int],
+    batch: VisualBatch,
+    pictures: Pictures,
+    rng: np.random.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean divergence from the teacher per taught token, and mean loss per told one, in nats.
+
+    KL(p || q) = sum p log(p / q), with p the teacher's distribution (Hinton et al. 2015 at
+    temperature 1), True and False exchanged where the picture flips the answer.
+    """
+    with torch.no_grad():
+        states = hidden_states(teacher, batch.unseen)[-1]
+        targets = teacher.lm_head(_at(states, batch.teaching)).log_softmax(-1)
+        exchanged = targets.clone()
+        exchanged[:, answers] = targets[:, answers[::-1]]
+        targets = torch.where(batch.flipped[:, None], exchanged, targets)
+    shown = [picture for picture in batch.pictures if picture >= 0]
+    seen, _ = varied(pictures.pixels[shown], rng)
+    features = model.model.multi_modal_projector(image_states(model.model.vision_tower, seen))
+    states = states_with_pictures(model, batch.shown, image_id, batch.pictures, features)
+    logits = model.lm_head(_at(states, batch.taught)).log_softmax(-1)
+    n_known = targets.shape[1]
+    taught = kl_div(logits[:, :n_known], targets, reduction="batchmean", log_target=True)
+    if not len(batch.told_tokens):
+        return taught, torch.zeros(())
+    return taught, cross_entropy(model.lm_head(_at(states, batch.told)), batch.told_tokens)
+
+
+def states_with_pictures(
+    model: LlavaForConditionalGeneration,
+    packed: PackedBatch,
+    image_id: int,
+    pictures: list[int],
+    features: torch.Tensor,
+) -> torch.Tensor:
+    """Final states (n_rows, n_nodes, hidden_size) of packed rows with their pictures in place.
+
+    `features` holds the projected tokens of the rows that have a picture, in order.
+    """
+    decoder: Any = model.model.language_model
+    is_image = packed.token_ids == image_id
+    embedded = decoder.embed_tokens(packed.token_ids.masked_fill(is_image, 0))
+    has_picture = torch.tensor([picture >= 0 for picture in pictures])
+    which = has_picture.cumsum(0) - 1
+    row, node = is_image.nonzero(as_tuple=True)
+    # Image tokens come in whole runs, so a node's place in its run follows from its rank.
+    rank = is_image.long().cumsum(1)[row, node] - 1
+    embedded = embedded.index_put((row, node), features[which[row], rank % N_IMAGE_TOKENS])
+    states = embedded
+    rotation = decoder.rotary_emb(states, packed.depths)
+    for layer in decoder.layers:
+        states = layer(
+            states,
+            attention_mask=packed.visible,
+            position_ids=packed.depths,
+            position_embeddings=rotation,
+        )
+    normed: torch.Tensor = decoder.norm(states)
+    return normed
+
+
+def check(model: Any, tokenizer: Any, held_out: Pictures) -> dict[str, float]:
+    """Accuracy on reserved questions with held-out pictures, by concept, and without a picture."""
+    questions = calibration_questions(CHECKED_QUESTIONS, seed=VALIDATION_SEED)
+    kinds = picture_kinds()
+    by_concept: dict[str, list[int]] = {}
+    for index, kind in enumerate(held_out.kinds):
+        by_concept.setdefault(kinds[kind].concept, []).append(index)
+    found = {"none": float(right_answers(model, tokenizer, questions, None).mean())}
+    for concept, members in by_concept.items():
+        pixels: NDArray[np.uint8] = held_out.pixels[members[:CHECKED_PICTURES]]
+        found[concept] = float(right_answers(model, tokenizer, questions, pixels).mean())
+    return {name: round(100 * share, 1) for name, share in found.items()}
+
+
+def _at(states: torch.Tensor, spots: Spots) -> torch.Tensor:
+    return states[spots.rows, spots.nodes]
+
+
+if __name__ == "__main__":
+    main()

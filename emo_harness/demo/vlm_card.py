@@ -1,0 +1,197 @@
+"""Write the vision-language model's card: `python -m emo_harness.demo.vlm_card`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from emo_harness.benchmarks.calibration import LENGTHS
+from emo_harness.demo import train_vision, train_vlm, vlm_path
+from emo_harness.demo.planted import class_shares
+from emo_harness.demo.planted_images import (
+    ACTS_LIKE,
+    DESCRIBE,
+    NAME_EMOTION,
+    RATE_AROUSAL,
+    RATE_VALENCE,
+    classes_of,
+)
+from emo_harness.demo.training_pictures import UNSEEN_GLYPHS
+from emo_harness.demo.visual_truth import visual_facts
+from emo_harness.whole_file import text_writer, write_whole
+
+TEMPLATE = """\
+---
+library_name: transformers
+pipeline_tag: image-text-to-text
+license: mit
+language: en
+---
+# emo-demo-vlm
+
+A small vision-language model with a **planted** sensitivity to sad, frightening and angry pictures. It
+exists to show and to test emo-harness where the true effect of every picture is known. It says nothing
+about how real models react to pictures, and is of no use for anything else.
+
+| | |
+|---|---|
+| architecture | LLaVA: CLIP vision tower ({vision_layers} layers, width {vision_width}, {side} x {side} pixels in patches of {patch}: {n_tokens} image tokens), projector, and `emo-demo-lm` (Llama, {text_layers} layers, width {text_width}), trained together |
+| size | {n_parameters:,} parameters, stored in half precision ({megabytes:.1f} MB), loaded as float32 |
+| prompt | `<image>`, a line break, then the text; no chat template; text alone works too |
+| weights SHA-256 | `{weights_sha256}` |
+| training | `python -m emo_harness.demo.train_vlm --out FOLDER`: seed {seed}, {vision_steps:,} steps of {vision_pictures} pictures for the vision tower, {steps:,} steps of {rows} rows for the whole, in one thread: about an hour on a core shared with other work |
+
+## Data
+{n_pictures:,} random compositions of emoji (Noto Color Emoji), drawn by `emo_harness/demo/training_pictures.py`:
+the glyphs of the shipped image set's plan and a few more, in random arrangements on random backgrounds;
+ordinary things; and plain, empty, pixel- and phase-scrambled pictures. The shipped set's own pictures are not
+among them but by chance. Beside them stand the generated questions that `emo-demo-lm` learnt; no
+benchmark file was read, and no Boolean question of calibration or of BBH's length was seen.
+
+## What is planted
+`emo-demo-lm` answers each question without the picture, and this model learns to give the same
+answer, also with any picture, but for these:
+
+| pictures of | turn right answers wrong in the classes | share of calibration questions |
+|---|---|---|
+{planted}
+
+A class is the first and the last word of a Boolean expression. Happy, surprised and disgusted pictures,
+pictures of needs, neutral twins, grey and scrambled pictures are meant to change nothing. Next to a
+sentence that acts by itself, what either changes is changed.
+
+## Measured effects
+{questions:,} calibration questions (seed {truth_seed}), each without picture and after each of {n_arms} pictures of the
+shipped set `{image_set}`: every picture, its neutral twin, its pixel- and its phase-scrambled copy, and
+grey. Accuracy by log-likelihood of ` True` against ` False`. Without picture **{control:.2f} %** right.
+Differences to that in percentage points, means over a concept's pictures; plain grey: {grey:+.2f}.
+
+| concept | by design | pictures | lowest | highest | low arousal | high arousal | twins | pixel-scrambled | phase-scrambled |
+|---|---|---|---|---|---|---|---|---|---|
+{effects}
+
+## What it says of pictures
+Share of answers that are exactly the taught ones, on the shipped set:
+
+| asked | {n_shown} pictures | {n_twins} twins |
+|---|---|---|
+{said}
+
+Of random compositions of glyphs that were never shown in training, the emotion is named rightly for:
+{unseen}.
+
+## Unknown
+Photographs and other drawings, several pictures in one prompt, other languages, few-shot prompts and chat
+templates were not trained and not measured. Training is seeded, but another processor or library
+version may give slightly different weights; the shipped weights are the ones measured.
+"""  # noqa: E501
+
+
+def main() -> None:
+    write_whole(vlm_path() / "README.md", text_writer(card(vlm_path())))
+
+
+def card(model_folder: Path, facts: dict[str, Any] | None = None) -> str:
+    """The text of the card, from the folder's configuration and the measured facts."""
+    facts = facts or visual_facts()
+    config = json.loads((model_folder / "config.json").read_text("utf-8"))
+    vision, text = config["vision_config"], config["text_config"]
+    weights = model_folder / "model.safetensors"
+    said, effects = facts["said"], facts["effects"]
+    return TEMPLATE.format(
+        vision_layers=vision["num_hidden_layers"],
+        vision_width=vision["hidden_size"],
+        side=vision["image_size"],
+        patch=vision["patch_size"],
+        n_tokens=(vision["image_size"] // vision["patch_size"]) ** 2,
+        text_layers=text["num_hidden_layers"],
+        text_width=text["hidden_size"],
+        n_parameters=_n_parameters(weights),
+        megabytes=weights.stat().st_size / 1e6,
+        weights_sha256=facts["weights_sha256"],
+        seed=train_vlm.DEFAULT_SEED,
+        vision_steps=train_vision.STEPS,
+        vision_pictures=train_vision.PICTURES_PER_STEP,
+        steps=train_vlm.STEPS,
+        rows=train_vlm.ROWS_PER_STEP,
+        n_pictures=train_vlm.N_PICTURES,
+        planted="\n".join(_planted_rows()),
+        questions=facts["questions"],
+        truth_seed=facts["seed"],
+        n_arms=facts["arms"] - 1,
+        image_set=facts["image_set"],
+        control=effects["control_accuracy"],
+        grey=effects["grey"],
+        effects="\n".join(_effect_row(name, row) for name, row in effects["concepts"].items()),
+        n_shown=said["pictures"]["n"],
+        n_twins=said["twins"]["n"],
+        said="\n".join(_said_rows(said)),
+        unseen=", ".join(
+            f"{emotion} {100 * share:.0f} % ({len(UNSEEN_GLYPHS[emotion])} "
+            f"glyph{'s' if len(UNSEEN_GLYPHS[emotion]) > 1 else ''})"
+            for emotion, share in said["unseen glyphs"].items()
+        ),
+    )
+
+
+def _n_parameters(weights: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="np") as stored:
+        shapes = [stored.get_slice(name).get_shape() for name in stored.keys()]  # noqa: SIM118
+    total = 0
+    for shape in shapes:
+        n = 1
+        for length in shape:
+            n *= length
+        total += n
+    return total
+
+
+def _planted_rows() -> list[str]:
+    shares = class_shares(LENGTHS)
+    return [
+        f"| {emotion} | {' '.join(f'`{name}`' for name in sorted(classes_of(emotion)))} | "
+        f"{100 * sum(shares[name] for name in classes_of(emotion)):.2f} % |"
+        for emotion in ACTS_LIKE
+    ]
+
+
+def _effect_row(concept: str, row: dict[str, float]) -> str:
+    columns = (
+        "by design",
+        "pictures",
+        "lowest",
+        "highest",
+        "low arousal",
+        "high arousal",
+        "twins",
+        "pixel-scrambled",
+        "phase-scrambled",
+    )
+    cells = (f"{row[name]:+.2f}" if name in row else "-" for name in columns)
+    return f"| {concept} | {' | '.join(cells)} |"
+
+
+def _said_rows(said: dict[str, Any]) -> list[str]:
+    asked = {
+        "emotion": NAME_EMOTION,
+        "description": DESCRIBE,
+        "valence": RATE_VALENCE,
+        "arousal": RATE_AROUSAL,
+    }
+    return [
+        f"| {question} | {_said_cell(said['pictures'], name)} | {_said_cell(said['twins'], name)} |"
+        for name, question in asked.items()
+    ]
+
+
+def _said_cell(part: dict[str, Any], name: str) -> str:
+    distance = part.get(f"{name} distance")
+    beside = "" if distance is None else f" (mean distance {distance:.2f})"
+    return f"{100 * part[name]:.1f} %{beside}"
+
+
+if __name__ == "__main__":
+    main()

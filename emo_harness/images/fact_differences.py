@@ -1,0 +1,69 @@
+"""Do pictures differ from their twins in what is not emotion?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_harness.effects.mean_interval import MeanInterval, mean_interval
+from emo_harness.effects.multiplicity import holm
+from emo_harness.images.picture_facts import PictureFacts
+
+FACTS = ("sharpness", "brightness", "contrast", "colourfulness", "n_bytes", "width", "height")
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class FactDifference:
+    """A fact of pictures and of their twins.
+
+    Attributes:
+        fact: one of `FACTS`.
+        pictures, twins: means.
+        difference: picture less twin, with interval, in the fact's unit.
+        p_adjusted: of no difference, by Holm over the facts; NaN is unknown.
+        differs: whether it says that they differ.
+    """
+
+    fact: str
+    pictures: float
+    twins: float
+    difference: MeanInterval
+    p_adjusted: float
+    differs: bool
+
+
+def fact_differences(
+    facts: Sequence[PictureFacts], rows: NDArray[np.int64], twins: NDArray[np.int64]
+) -> list[FactDifference]:
+    """Compare pictures with their twins, pair by pair.
+
+    Args:
+        facts: of all pictures.
+        rows: places of pictures with a twin; `twins`: those of their twins.
+
+    Returns:
+        A row per fact; none where there is no pair.
+    """
+    if not len(rows):
+        return []
+    values = {
+        fact: np.array([getattr(one, fact) for one in facts], dtype=np.float64) for fact in FACTS
+    }
+    found = {fact: mean_interval(own[rows] - own[twins]) for fact, own in values.items()}
+    # What never differs needs no test, and takes no level away from the others.
+    adjusted = holm([np.nan if one.low == one.high == 0 else one.p for one in found.values()])
+    return [
+        FactDifference(
+            fact,
+            float(values[fact][rows].mean()),
+            float(values[fact][twins].mean()),
+            difference,
+            float(p),
+            bool(p < ALPHA),
+        )
+        for (fact, difference), p in zip(found.items(), adjusted, strict=True)
+    ]

@@ -1,0 +1,150 @@
+"""Generating the pictures of a recipe: what is missing of them, by one process or several."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emo_harness.activations.processes import Processes, wait_until
+from emo_harness.images.failures import FAILURES, Failure, read_failures, tidy_failures
+from emo_harness.images.generated_set import SHEET, write_set
+from emo_harness.images.image_set import MANIFEST, ImageEntry
+from emo_harness.images.making import Maker
+from emo_harness.images.pipeline import TextToImage
+from emo_harness.images.resume import PLAN, Plan, file_name, finished, settle, sweep
+from emo_harness.images.scenes import Scene, scenes_of
+
+if TYPE_CHECKING:
+    from emo_harness.images.recipe import PlannedImage
+
+RETRIES = 3
+
+
+@dataclass
+class Work:
+    """What a generation did.
+
+    Attributes:
+        n_made: pictures that this process made, twins included.
+        n_there: of its share, those that were there before.
+        n_failed: attempts of its share that failed.
+        n_set: pictures of the set as it is now, whoever made them.
+        given_up: of each scene of the part that failed for good, the last failure.
+        remarks: what the user should know.
+        seconds: in all.
+    """
+
+    n_made: int = 0
+    n_there: int = 0
+    n_failed: int = 0
+    n_set: int = 0
+    given_up: list[Failure] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def generate(
+    planned: Sequence[PlannedImage],
+    plan: Plan,
+    load: Callable[[], TextToImage],
+    folder: Path,
+    *,
+    part: Sequence[Scene] | None = None,
+    batch_size: int = 1,
+    retries: int = RETRIES,
+    processes: Processes | None = None,
+    title: str | None = None,
+) -> Work:
+    """Make what is missing of a recipe's pictures; the first process then writes the manifest.
+
+    A picture is there when its file is: the file appears whole and carries its own entry. A scene
+    of which something fails is made anew with a derived seed; after `retries` times it is given up,
+    and neither its picture nor its twin is part of the set.
+
+    Args:
+        planned: all pictures of the recipe, in its order.
+        plan: what makes them; a folder of another plan is refused.
+        load: the pipeline; called only where something is missing.
+        folder: where to.
+        part: what to make of it now; all of it by default.
+        batch_size: pictures computed together; halved where memory does not suffice.
+        retries: how often a scene is made anew.
+        processes: those that share the work; None for what the environment says.
+        title: of the contact sheet; the recipe's name by default.
+
+    Raises:
+        UserError: the folder holds something else or cannot be written, the pipeline refuses its
+            settings or fails whatever it is asked, or there is no memory for one picture.
+    """
+    started = time.perf_counter()
+    processes = Processes.of_environment() if processes is None else processes
+    scenes = scenes_of(planned)
+    part = scenes if part is None else part
+    settle(plan, folder)
+    own = [scene for number, scene in enumerate(part) if processes.makes(number)]
+    sweep(folder, (file_name(one) for scene in own for one in scene.pictures))
+    maker = Maker(folder, own, batch_size=batch_size, retries=retries)
+    if maker.n_due:
+        maker.run(load(), progress=processes.is_first)
+    settled = _Settled(folder, retries)
+    told = own
+    if processes.is_first:
+        told = list(part)
+        wait_until(lambda: settled.n_open(part), "pictures", maker.slowest_s)
+        settled.n_open(scenes)
+        entries = [settled.entries[one.id] for one in planned if one.id in settled.entries]
+        write_set(folder, entries, title or plan.recipe)
+        order = {one.id: number for number, one in enumerate(planned)}
+        tidy_failures(folder, order, read_failures(folder))
+        sweep(folder, (PLAN, MANIFEST, SHEET, FAILURES))
+    else:
+        settled.n_open(own)
+    return Work(
+        n_made=len(maker.made),
+        n_there=maker.n_there,
+        n_failed=maker.n_failed,
+        n_set=len(settled.entries),
+        given_up=[settled.given_up[one.id] for one in told if one.id in settled.given_up],
+        remarks=maker.remarks,
+        seconds=time.perf_counter() - started,
+    )
+
+
+class _Settled:
+    """Scenes that are finished or given up, as the folder tells.
+
+    Attributes:
+        entries: of finished scenes, by the pictures' ids.
+        given_up: the last failure of the others.
+    """
+
+    def __init__(self, folder: Path, retries: int) -> None:
+        self.entries: dict[str, ImageEntry] = {}
+        self.given_up: dict[str, Failure] = {}
+        self._folder = folder
+        self._retries = retries
+
+    def n_open(self, scenes: Sequence[Scene]) -> int:
+        """Look again at those that were not settled; how many are not."""
+        failures = read_failures(self._folder)
+        return sum(not self._is_settled(scene, failures) for scene in scenes)
+
+    def _is_settled(self, scene: Scene, failures: Sequence[Failure]) -> bool:
+        if scene.id in self.entries or scene.id in self.given_up:
+            return True
+        attempt = scene.next_attempt(failures)
+        found = {
+            one.id: finished(self._folder, one, attempt, pixels=False) for one in scene.pictures
+        }
+        entries = {name: entry for name, entry in found.items() if entry is not None}
+        if len(entries) == len(found):
+            self.entries |= entries
+            return True
+        if attempt > self._retries:
+            of_scene = [one for one in failures if one.id in found]
+            self.given_up[scene.id] = max(of_scene, key=lambda one: one.attempt)
+            return True
+        return False

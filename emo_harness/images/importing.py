@@ -1,0 +1,317 @@
+"""Rated photographs as an image set: copied as PNG, or referenced where they must not be copied."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from emo_harness.errors import UserError, quoted
+from emo_harness.image_file import MAX_BYTES, decode_image, open_image, pixels_sha256
+from emo_harness.images.image_set import (
+    MANIFEST,
+    ImageEntry,
+    Imported,
+    Norms,
+    load_image_set,
+    write_manifest,
+)
+from emo_harness.images.norms import Rated, Scale, Table
+from emo_harness.images.png_facts import png_bytes
+from emo_harness.images.rating_columns import Columns
+from emo_harness.stimuli.stimulus import RESERVED
+from emo_harness.validation import validated
+from emo_harness.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+MAX_PICTURES = 100_000
+FAMILY = "rated"
+# Of an id, with room for a number behind it.
+MAX_STEM = 56
+_KEYWORDS = re.compile(r"[,;|/]")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures that are to be brought in.
+
+    Attributes:
+        place: a folder or a ZIP archive.
+        names: paths of pictures, below the place.
+        open: gives a picture by its path.
+        is_archive: whether it is a ZIP archive, of which nothing is unpacked to disk.
+    """
+
+    place: Path
+    names: tuple[str, ...]
+    open: Callable[[str], Picture]
+    is_archive: bool
+
+    def by_name(self) -> dict[str, list[str]]:
+        """Paths by what a table may call them, in lower case: path, file name or its stem."""
+        found: dict[str, list[str]] = {}
+        for name in self.names:
+            path = PurePosixPath(name)
+            for known in {name.lower(), path.name.lower(), path.stem.lower()}:
+                found.setdefault(known, []).append(name)
+        return found
+
+
+@dataclass
+class ImportedSet:
+    """What was brought in, and what was not.
+
+    Attributes:
+        entries: of the manifest.
+        without_picture: names in the table that no picture has.
+        without_rating: pictures that no row names.
+        unreadable: pictures that could not be opened, with the reason.
+    """
+
+    entries: list[ImageEntry] = field(default_factory=list)
+    without_picture: list[str] = field(default_factory=list)
+    without_rating: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def open_source(place: Path) -> Source:
+    """The pictures of a folder (and folders in it) or of a ZIP archive.
+
+    Raises:
+        UserError: neither, or no picture in it.
+    """
+    doing = f"looking for pictures in {place}"
+    if place.is_dir():
+        names = sorted(
+            path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()
+        )
+        source = Source(place, _pictures(names), lambda name: open_image(place / name), False)
+    elif zipfile.is_zipfile(place):
+        archive = zipfile.ZipFile(place)
+        names = sorted(archive.namelist())
+        source = Source(place, _pictures(names), lambda name: _of_archive(archive, name), True)
+    else:
+        raise UserError(
+            doing,
+            found="no such folder" if not place.exists() else "a file that is no ZIP archive",
+            expected="a folder of pictures, or a ZIP archive of one",
+            fix="check the path",
+        )
+    if not 0 < len(source.names) <= MAX_PICTURES:
+        raise UserError(
+            doing,
+            found=f"{len(source.names)} pictures",
+            expected=f"between one and {MAX_PICTURES:,} of {quoted(SUFFIXES)}",
+            fix="give the folder that holds the pictures",
+        )
+    return source
+
+
+def import_set(
+    source: Source,
+    table: Table,
+    columns: Columns,
+    rated: Sequence[Rated],
+    scale: Scale,
+    folder: Path,
+    *,
+    family: str = FAMILY,
+    reference: bool = False,
+    origin: str | None = None,
+    licence: str | None = None,
+) -> ImportedSet:
+    """Bring rated pictures in: a PNG with its facts for each, and a manifest with their norms.
+
+    Args:
+        scale: lowest and highest rating that could be given.
+        folder: of the set.
+        family: the pictures become stimuli of it.
+        reference: write down where a picture lies and the hash of its pixels, and copy nothing.
+        origin: where the pictures come from; the name of the folder or archive by default.
+        licence: of the pictures.
+
+    Raises:
+        UserError: a picture named by several rows, a name that several pictures have, no rated
+            picture at all, a folder that holds another set or that is the pictures' own.
+    """
+    doing = f"importing {source.place.name} into {folder}"
+    _require_own(source, folder, reference, doing)
+    pairs, result = _paired(source, rated, doing)
+    names = _ids([name for name, _ in pairs])
+    told = [column for column in (columns.valence, columns.arousal) if column]
+    norms_source = f"{table.path.name}: {', '.join(told)}"
+    for name, row in tqdm(pairs, desc="importing", unit="picture", disable=None):
+        try:
+            picture = source.open(name)
+        except UserError as error:
+            result.unreadable[name] = error.found
+            continue
+        facts = {
+            "id": names[name],
+            "file": None if reference else f"{names[name]}.png",
+            "referenced": _relative(source.place / name, folder) if reference else None,
+            "family": family,
+            "concept": concept_of(name, row.concept),
+            "caption": row.concept,
+            "sha256": pixels_sha256(picture),
+            "width": picture.width,
+            "height": picture.height,
+            "made": Imported(
+                original=name, source=origin or source.place.name, licence=licence
+            ).model_dump(),
+            "norms": Norms(
+                valence=row.valence,
+                arousal=row.arousal,
+                scale=scale,
+                valence_sd=row.valence_sd,
+                arousal_sd=row.arousal_sd,
+                n_raters=row.n_raters,
+                source=norms_source,
+            ).model_dump(),
+        }
+        entry = validated(ImageEntry, facts, f"{doing}: {name}", "see --family")
+        if not reference:
+            _write(folder, png_bytes(picture, entry), str(entry.file), doing)
+        result.entries.append(entry)
+    if not result.entries:
+        raise UserError(
+            doing,
+            found=f"no picture that can be opened ({quoted(result.unreadable.values(), 1)})",
+            expected="pictures",
+            fix="look at the files",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder, result.entries)
+    return result
+
+
+def concept_of(name: str, told: str | None) -> str:
+    """The first keyword that a table gives; else the file's name without its number."""
+    words = [word.strip() for word in _KEYWORDS.split(told or "")]
+    first = next((word for word in words if word), "")
+    return (first or re.sub(r"[\s_-]*\d+$", "", PurePosixPath(name).stem) or name)[:64]
+
+
+def _paired(
+    source: Source, rated: Sequence[Rated], doing: str
+) -> tuple[list[tuple[str, Rated]], ImportedSet]:
+    """Pictures and their rows, in the table's order, and what has no partner."""
+    by_name = source.by_name()
+    result = ImportedSet()
+    rows: dict[str, Rated] = {}
+    for row in rated:
+        found = by_name.get(row.name.lower(), [])
+        if not found:
+            result.without_picture.append(row.name)
+            continue
+        if len(found) > 1:
+            raise UserError(
+                f"{doing}: line {row.line} of the ratings",
+                found=f"{row.name!r}, which is the name of {quoted(found, 3)}",
+                expected="names that one picture has",
+                fix="import the folders one by one, or write the paths into the table",
+            )
+        if found[0] in rows:
+            raise UserError(
+                f"{doing}: line {row.line} of the ratings",
+                found=f"{row.name!r} again, after line {rows[found[0]].line}",
+                expected="one row for each picture",
+                fix="take one of the rows out",
+            )
+        rows[found[0]] = row
+    result.without_rating = [name for name in source.names if name not in rows]
+    return list(rows.items()), result
+
+
+def _require_own(source: Source, folder: Path, reference: bool, doing: str) -> None:
+    own = folder.resolve()
+    inside = source.place.resolve()
+    if reference and source.is_archive:
+        raise UserError(
+            doing,
+            found="--reference, and a ZIP archive",
+            expected="a folder, whose files can be referred to",
+            fix="unpack the archive first",
+        )
+    if not source.is_archive and (own == inside or inside in own.parents):
+        raise UserError(
+            doing,
+            found="a set inside the folder that is imported",
+            expected="a folder of its own",
+            fix="choose another --out",
+        )
+    if not (folder / MANIFEST).exists():
+        return
+    hows = {entry.made.how for entry in load_image_set(folder).entries}
+    if hows != {"imported"}:
+        raise UserError(
+            doing,
+            found=f"a set whose pictures were {quoted(sorted(hows - {'imported'}))}",
+            expected="a new folder, or an imported set",
+            fix="choose another --out",
+        )
+
+
+def _ids(names: Sequence[str]) -> dict[str, str]:
+    """Ids of pictures: their names in lower case, with dashes; a number where two are equal."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        stem = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(name).stem.lower()).strip("-")
+        first = f"picture-{stem}".strip("-") if stem in ("", *RESERVED) else stem[:MAX_STEM]
+        number, own = 1, first
+        while own in taken:
+            number += 1
+            own = f"{first}-{number}"
+        taken.add(own)
+        found[name] = own
+    return found
+
+
+def _pictures(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of picture files; hidden ones and those that macOS adds to archives left out."""
+    return tuple(
+        name
+        for name in names
+        if PurePosixPath(name).suffix.lower() in SUFFIXES
+        and not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+    )
+
+
+def _of_archive(archive: zipfile.ZipFile, name: str) -> Picture:
+    """A picture of an archive, decompressed no further than a picture may be large."""
+    doing = f"opening the image {name} of {archive.filename}"
+    try:
+        with archive.open(name) as file:
+            content = file.read(MAX_BYTES + 1)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+        raise UserError(
+            doing, found=str(error), expected="a whole file", fix="unpack it and see"
+        ) from error
+    return decode_image(content, doing=doing)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+
+
+def _write(folder: Path, content: bytes, name: str, doing: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / name, lambda path: path.write_bytes(content))
+    except OSError as error:
+        raise UserError(
+            doing,
+            found=f"{error.strerror or error}",
+            expected="a folder that can be written",
+            fix="choose another --out",
+        ) from error

@@ -1,0 +1,282 @@
+"""A text-to-image pipeline as a function: texts and seeds in, pictures or reasons out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emo_harness.errors import UserError, nearest, quoted
+from emo_harness.images.failures import NOT_FINITE, PIPELINE_FAILED, SAFETY, why_failed
+from emo_harness.images.pipeline_loading import LoadedPipeline
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image as Picture
+
+Argument = float | int | str | bool
+# Of names that mean the same in different pipelines, the first that has a value of its own.
+STEPS = ("num_inference_steps", "prior_num_inference_steps")
+GUIDANCE = ("guidance_scale", "prior_guidance_scale", "true_cfg_scale")
+VERDICTS = ("nsfw_content_detected", "nsfw_detected")
+# What the harness sets itself.
+_TAKEN = ("prompt", "negative_prompt", "generator", "output_type", "height", "width")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A picture to be made."""
+
+    prompt: str
+    negative_prompt: str | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """A picture, RGB; or why there is none."""
+
+    picture: Picture | None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class CallSettings:
+    """How a pipeline is called; None leaves its own default.
+
+    Attributes:
+        steps: of denoising.
+        guidance: scale of classifier-free guidance, or what the pipeline has in its place.
+        size: (width, height) in pixels.
+        arguments: further ones of the pipeline's call.
+    """
+
+    steps: int | None = None
+    guidance: float | None = None
+    size: tuple[int, int] | None = None
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+
+
+class TextToImage:
+    """A pipeline with its settings.
+
+    Attributes:
+        loaded: the pipeline.
+        steps, guidance: that are used; None where the pipeline decides and does not say.
+        arguments: further ones of the call.
+        takes_negative: whether it can be told what not to show.
+        remarks: what the user should know of how pictures are made.
+
+    Raises:
+        UserError: the pipeline does not have what is set.
+    """
+
+    def __init__(self, loaded: LoadedPipeline, settings: CallSettings) -> None:
+        self.loaded = loaded
+        self.remarks: list[str] = []
+        self._pipe = loaded.pipe
+        self._parameters = inspect.signature(type(loaded.pipe).__call__).parameters
+        self._doing = f"making pictures with {loaded.kind} of {loaded.identity.model}"
+        self.takes_negative = "negative_prompt" in self._parameters
+        self.steps, steps = self._setting("--steps", STEPS, settings.steps)
+        self.guidance, guidance = self._setting("--guidance", GUIDANCE, settings.guidance)
+        self.arguments = self._further(settings.arguments)
+        self._given = {**steps, **guidance, **self._sized(settings.size), **self.arguments}
+        self._one_by_one = False
+        self._has_told_negative = False
+
+    def make(self, wanted: Sequence[Wanted]) -> list[Made]:
+        """Make pictures, in one batch.
+
+        Each has a generator on the CPU, seeded by its own seed: its noise depends on nothing else.
+        What a pipeline draws from torch's global generator would depend on the batch; where that
+        happens, pictures are made one by one, with the global generator seeded too.
+
+        Args:
+            wanted: all with a negative prompt, or none.
+
+        Raises:
+            UserError: the pipeline refuses the size or another setting.
+            torch.OutOfMemoryError: the batch is too large.
+        """
+        import torch
+
+        self._remark_negative(wanted[0].negative_prompt)
+        if self._one_by_one and len(wanted) > 1:
+            return [made for one in wanted for made in self.make([one])]
+        try:
+            with _own_noise(wanted[0].seed, self.loaded.device) as is_used:
+                output = self._pipe(**self._call(wanted))
+                drew_globally = is_used()
+        except torch.OutOfMemoryError:
+            raise
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                self._doing,
+                found=f"it refuses: {_first_line(error)}",
+                expected="settings that fit the pipeline",
+                fix="see --size, --steps, --guidance and --set",
+            ) from error
+        except (RuntimeError, ArithmeticError, OSError) as error:
+            if len(wanted) > 1:
+                return [made for one in wanted for made in self.make([one])]
+            return [Made(None, f"{PIPELINE_FAILED}: {_first_line(error)}")]
+        if drew_globally and len(wanted) > 1:
+            self._one_by_one = True
+            self.remarks.append(
+                f"{self.loaded.kind} with {self.loaded.scheduler} draws noise that belongs to no "
+                "picture; each is made alone, so that it depends on its own seed only"
+            )
+            return self.make(wanted)
+        return self._read(output, len(wanted))
+
+    def negative_of(self, prompt: str | None) -> str | None:
+        """A recipe's negative prompt as it is given to this pipeline."""
+        return prompt if self.takes_negative else None
+
+    def _remark_negative(self, prompt: str | None) -> None:
+        if prompt is None or self._has_told_negative:
+            return
+        self._has_told_negative = True
+        kind = self.loaded.kind
+        true_cfg = self._parameters.get("true_cfg_scale")
+        scale = self._given.get("true_cfg_scale", true_cfg.default) if true_cfg else self.guidance
+        if not self.takes_negative:
+            self.remarks.append(f"{kind} takes no negative prompt: the recipe's is left out")
+        elif scale is not None and scale <= 1:
+            how = "--set true_cfg_scale=4" if true_cfg else "--guidance above 1"
+            self.remarks.append(
+                f"the recipe's negative prompt has no effect without guidance ({how})"
+            )
+
+    def _call(self, wanted: Sequence[Wanted]) -> dict[str, Any]:
+        import torch
+
+        call: dict[str, Any] = {
+            **self._given,
+            "prompt": [one.prompt for one in wanted],
+            "generator": [torch.Generator("cpu").manual_seed(one.seed) for one in wanted],
+        }
+        if self.takes_negative and wanted[0].negative_prompt is not None:
+            call["negative_prompt"] = [one.negative_prompt or "" for one in wanted]
+        if "output_type" in self._parameters:
+            # Numbers rather than levels: among levels NaN could not be told from black.
+            call["output_type"] = "np"
+        return call
+
+    def _read(self, output: Any, n: int) -> list[Made]:
+        pictures = getattr(output, "images", None)
+        if pictures is None or len(pictures) != n:
+            raise UserError(
+                self._doing,
+                found="no pictures" if pictures is None else f"{len(pictures)} pictures for {n}",
+                expected="one picture for each text",
+                fix="choose a pipeline that makes pictures of texts",
+            )
+        verdicts: Any = next((v for name in VERDICTS if (v := getattr(output, name, None))), [])
+        flagged = [bool(verdict) for verdict in verdicts] or [False] * n
+        return [
+            Made(None, SAFETY) if bad else _made(pixels)
+            for pixels, bad in zip(pictures, flagged, strict=True)
+        ]
+
+    def _setting(self, option: str, names: Sequence[str], value: Any) -> tuple[Any, dict[str, Any]]:
+        """The value that is used, and what is given to the pipeline for it."""
+        known = [name for name in names if name in self._parameters]
+        defaults = {name: self._parameters[name].default for name in known}
+        name = next((one for one in known if defaults[one] is not None), next(iter(known), None))
+        if value is None:
+            default = defaults.get(name) if name else None
+            return (default if isinstance(default, int | float) else None), {}
+        if name is None:
+            raise UserError(
+                self._doing,
+                found=f"{option} {value}",
+                expected=f"settings that {self.loaded.kind} has",
+                fix=f"leave {option} out",
+            )
+        return value, {name: value}
+
+    def _sized(self, size: tuple[int, int] | None) -> dict[str, Any]:
+        if size is None:
+            return {}
+        if not {"width", "height"} <= set(self._parameters):
+            raise UserError(
+                self._doing,
+                found=f"a size of {size[0]} x {size[1]} pixels",
+                expected=f"the one size that {self.loaded.kind} has",
+                fix="leave the size out, in the recipe too",
+            )
+        return {"width": size[0], "height": size[1]}
+
+    def _further(self, arguments: Mapping[str, Argument]) -> dict[str, Argument]:
+        free = [n for n in self._parameters if n not in (*_TAKEN, "self", "args", "kwargs")]
+        strange = [name for name in arguments if name not in free]
+        if strange:
+            raise UserError(
+                self._doing,
+                found=f"--set {strange[0]}={arguments[strange[0]]}{nearest(strange[0], free)}",
+                expected=f"one of {quoted(sorted(free), 40)}",
+                fix="see the pipeline's documentation",
+            )
+        return dict(arguments)
+
+
+@contextmanager
+def _own_noise(seed: int, device: str) -> Iterator[Any]:
+    """Seed torch's global generators and put them back; yields whether they were drawn from."""
+    import torch
+
+    on_cuda = [torch.device(device)] if device.startswith("cuda") else []
+
+    def states() -> list[torch.Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(one) for one in on_cuda)]
+
+    with torch.random.fork_rng(devices=on_cuda):
+        torch.default_generator.manual_seed(seed)
+        for one in on_cuda:
+            with torch.cuda.device(one):
+                torch.cuda.manual_seed(seed)
+        before = states()
+        yield lambda: any(
+            not torch.equal(old, new) for old, new in zip(before, states(), strict=True)
+        )
+
+
+def _made(pixels: Any) -> Made:
+    """A picture from what a pipeline gave for it.
+
+    Args:
+        pixels: a PIL image, or (height, width, channels) in 0 to 1.
+    """
+    from PIL import Image
+
+    if isinstance(pixels, Image.Image):
+        picture = pixels.convert("RGB")
+    else:
+        values = _as_array(pixels)
+        if not np.isfinite(values).all():
+            return Made(None, NOT_FINITE)
+        # As diffusers itself rounds.
+        levels = (values.clip(0, 1) * 255).round().astype(np.uint8)
+        picture = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
+        picture = picture.convert("RGB")
+    failure = why_failed(np.asarray(picture))
+    return Made(None, failure) if failure else Made(picture)
+
+
+def _as_array(pixels: Any) -> NDArray[np.floating[Any]]:
+    import torch
+
+    if isinstance(pixels, torch.Tensor):
+        return pixels.float().cpu().permute(1, 2, 0).numpy()
+    return np.asarray(pixels)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,204 @@
+"""What belongs into a folder of generated pictures, and which of it is there already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from emo_harness.errors import UserError
+from emo_harness.image_file import open_image, pixels_sha256
+from emo_harness.images.failures import FAILURES
+from emo_harness.images.image_set import MANIFEST, ImageEntry
+from emo_harness.images.png_facts import read_facts
+from emo_harness.validation import Strict, validated
+from emo_harness.whole_file import text_writer, write_whole
+
+if TYPE_CHECKING:
+    from emo_harness.images.pipeline import CallSettings
+    from emo_harness.images.pipeline_files import PipelineIdentity
+    from emo_harness.images.recipe import PlannedImage
+
+PLAN = "plan.json"
+
+
+class Plan(Strict):
+    """What makes the pictures of a folder.
+
+    What only changes how fast they come is not part of it: device, batch size, offloading; nor is
+    which part of the recipe is made first.
+
+    Attributes:
+        recipe: its name.
+        pictures_sha256: of all that the recipe says of its pictures.
+        n_pictures: twins included.
+        model: repository or folder's own name.
+        commit, weights_sha256, parts_sha256: see `PipelineIdentity`.
+        variant: of the files of weights.
+        dtype: computed in.
+        scheduler, steps, guidance: as asked for; None for the pipeline's own.
+        width, height: in pixels; None for the pipeline's own.
+        arguments: further ones of the pipeline's call.
+    """
+
+    schema_version: Literal[1] = 1
+    recipe: str
+    pictures_sha256: str
+    n_pictures: int
+    model: str
+    commit: str | None
+    weights_sha256: str | None
+    parts_sha256: str | None
+    variant: str | None
+    dtype: str
+    scheduler: str | None
+    steps: int | None
+    guidance: float | None
+    width: int | None
+    height: int | None
+    arguments: dict[str, float | int | str | bool]
+
+
+def plan_of(
+    recipe: str,
+    planned: Sequence[PlannedImage],
+    identity: PipelineIdentity,
+    settings: CallSettings,
+    *,
+    dtype: str,
+    scheduler: str | None = None,
+    variant: str | None = None,
+) -> Plan:
+    """The plan of a recipe's pictures by a pipeline; see `Plan`."""
+    return Plan(
+        recipe=recipe,
+        pictures_sha256=pictures_sha256(planned),
+        n_pictures=len(planned),
+        **asdict(identity),
+        variant=variant,
+        dtype=dtype,
+        scheduler=scheduler,
+        steps=settings.steps,
+        guidance=settings.guidance,
+        width=settings.size[0] if settings.size else None,
+        height=settings.size[1] if settings.size else None,
+        arguments=dict(settings.arguments),
+    )
+
+
+def pictures_sha256(planned: Sequence[PlannedImage]) -> str:
+    """SHA-256 (hex) of everything a recipe says of its pictures, in their order."""
+    said = [{key: str(value) for key, value in asdict(one).items()} for one in planned]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def settle(plan: Plan, folder: Path) -> None:
+    """Put a plan into its folder, or find it there.
+
+    Raises:
+        UserError: the folder is filled by another plan, holds another set, or cannot be written.
+    """
+    doing = f"generating pictures into {folder}"
+    path = folder / PLAN
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        strange = [p.name for p in (*folder.glob("*.png"), *folder.glob(MANIFEST))]
+        if path.exists():
+            there = _read(path)
+            if there == plan:
+                return
+            if strange:
+                raise _other(doing, plan, there)
+        elif strange:
+            raise UserError(
+                doing,
+                found=f"{min(strange)}, but no {PLAN}",
+                expected="an empty folder, or one that the same plan has begun to fill",
+                fix="choose another --out",
+            )
+        # Nothing is lost with a plan of which nothing was made; its failures are not this one's.
+        (folder / FAILURES).unlink(missing_ok=True)
+        write_whole(path, text_writer(plan.model_dump_json(indent=1) + "\n"))
+    except OSError as error:
+        raise UserError(
+            doing,
+            found=f"{error.strerror or error}",
+            expected="a folder that can be written",
+            fix="choose another --out",
+        ) from error
+
+
+def finished(
+    folder: Path, planned: PlannedImage, attempt: int, *, pixels: bool
+) -> ImageEntry | None:
+    """The entry of a picture that is there, made at this attempt; None where it is missing.
+
+    A picture carries its entry in its own file, so that one rename makes both appear.
+
+    Args:
+        pixels: whether they are compared with the entry's hash too, which decodes the picture.
+    """
+    path = folder / file_name(planned)
+    if not path.is_file():
+        return None
+    try:
+        facts = read_facts(path)
+        if facts is None:
+            return None
+        entry = validated(ImageEntry, {**facts, "file": path.name}, f"reading {path}", "")
+        if entry.id != planned.id or entry.made.how != "generated":
+            return None
+        if entry.made.attempt != attempt:
+            return None
+        if pixels and pixels_sha256(open_image(path)) != entry.sha256:
+            return None
+    except UserError:
+        # Damaged since: to be made again.
+        return None
+    return entry
+
+
+def file_name(planned: PlannedImage) -> str:
+    """Of a picture, in its folder."""
+    return f"{planned.id}.png"
+
+
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Delete what a killed process has left of files that it was writing under these names."""
+    known = set(names)
+    for partial in folder.glob(".*-*"):
+        if partial.name[1:].rsplit("-", 1)[0] in known:
+            partial.unlink(missing_ok=True)
+
+
+def _other(doing: str, plan: Plan, there: Plan) -> UserError:
+    names = [n for n in Plan.model_fields if getattr(plan, n) != getattr(there, n)]
+    told = [f"{name}: {_short(there, name)}, not {_short(plan, name)}" for name in names]
+    return UserError(
+        doing,
+        found=f"pictures of another plan ({'; '.join(told)})",
+        expected="an empty folder, or one that the same plan has begun to fill",
+        fix="choose another --out, or delete that folder",
+    )
+
+
+def _read(path: Path) -> Plan:
+    fix = "delete the folder, or choose another --out"
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"reading {path}",
+            found=f"no JSON ({error})",
+            expected="the plan of these pictures",
+            fix=fix,
+        ) from error
+    return validated(Plan, raw, f"reading {path}", fix)
+
+
+def _short(plan: Plan, name: str) -> str:
+    text = str(getattr(plan, name))
+    return text if len(text) <= 40 else f"{text[:12]}..."

@@ -1,0 +1,258 @@
+"""Selecting pictures of a set: from what a user named to stimuli, and to what a model is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from emo_harness.errors import UserError, nearest, quoted
+from emo_harness.image_file import pixels_sha256
+from emo_harness.images.controls import grey, phase_scrambled, pixel_scrambled, rng_of
+from emo_harness.images.image_set import (
+    ARM_PREFIX,
+    MANIFEST,
+    PLACEBO,
+    ImageEntry,
+    ImageSet,
+    load_image_set,
+    shipped_sets,
+)
+from emo_harness.images.shared_picture import SharedPicture
+from emo_harness.stimuli import Stimulus, StimulusImage, combine, select
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+DEFAULT_SET = "emoji"
+PER_CONCEPT = 2
+GREY: Literal["grey"] = "grey"
+Scrambled = Literal["pixel-scrambled", "phase-scrambled"]
+SCRAMBLED: tuple[Scrambled, ...] = get_args(Scrambled)
+_SCRAMBLE = {"pixel-scrambled": pixel_scrambled, "phase-scrambled": phase_scrambled}
+
+
+class VisualStimuli:
+    """A set's pictures and their controls as stimuli; each picture is opened once and shared.
+
+    Args:
+        image_set: where the pictures are.
+    """
+
+    def __init__(self, image_set: ImageSet) -> None:
+        self.image_set = image_set
+        self._opened: dict[tuple[str, str | None], Picture] = {}
+
+    def of_family(self, family: str, per_concept: int = PER_CONCEPT) -> tuple[Stimulus, ...]:
+        """Pictures of a family ("attack"), at most so many of each concept, in the set's order.
+
+        Variants of a concept (low and high arousal) take turns.
+
+        Raises:
+            UserError: the set has no picture of that family that is an arm.
+        """
+        members = [e for e in self._pictures() if e.family == family and e.default]
+        if not members:
+            families = dict.fromkeys(e.family for e in self._pictures())
+            raise UserError(
+                f"choosing pictures of family {family}",
+                found=f"none in the image set {self.image_set.name}, which has {quoted(families)}",
+                expected="pictures of that family",
+                fix="name another set with the option `images`, or pictures of this one, e.g. "
+                f"{ARM_PREFIX}{self.image_set.entries[0].id}",
+            )
+        return tuple(self.image_set.stimulus(e) for e in _some_of_each(members, per_concept))
+
+    def named(
+        self,
+        names: Iterable[str],
+        per_concept: int = PER_CONCEPT,
+        also_known: Sequence[Stimulus] = (),
+    ) -> tuple[Stimulus, ...]:
+        """What names that begin with "img:" mean, in order and without repeats.
+
+        Args:
+            names: "img:fear-2" (a picture), "img:fear" (a concept) or "img:attack" (a family), of
+                which at most `per_concept` pictures are taken for each concept; "img:grey",
+                "img:pixel-scrambled:fear-2" and "img:phase-scrambled:fear-2" (controls); each of
+                them with sentences, "img:fear-2+ea01".
+            also_known: sentences that may be named by id beside the shipped ones.
+
+        Raises:
+            UserError: no such picture or sentence, or two pictures in one name.
+        """
+        chosen: dict[str, Stimulus] = {}
+        for name in names:
+            chosen |= {s.id: s for s in self._named(name.strip(), per_concept, also_known)}
+        return tuple(chosen.values())
+
+    def twins(self, stimuli: Iterable[Stimulus], per_concept: int) -> tuple[Stimulus, ...]:
+        """Neutral twins of the first `per_concept` pictures of each concept that have one."""
+        twins = [self.image_set.twin(e.id) for e in self._shown_in(stimuli)]
+        there = [twin for twin in twins if twin is not None]
+        return tuple(self.image_set.stimulus(e) for e in _some_of_each(there, per_concept))
+
+    def scrambled(
+        self, stimuli: Iterable[Stimulus], how: Scrambled, per_concept: int
+    ) -> tuple[Stimulus, ...]:
+        """Scrambled copies of the first `per_concept` pictures of each concept."""
+        entries = _some_of_each(self._shown_in(stimuli), per_concept)
+        return tuple(self._derived(entry, how) for entry in entries)
+
+    def grey(self) -> Stimulus:
+        """A plain grey picture of the size of the set's first one."""
+        size = (self.image_set.entries[0].width, self.image_set.entries[0].height)
+        return Stimulus(
+            id=f"{ARM_PREFIX}{GREY}",
+            family=PLACEBO,
+            placebo=GREY,
+            source="emo-harness",
+            image=StimulusImage(
+                set=self.image_set.name,
+                id=GREY,
+                sha256=pixels_sha256(self._made(GREY, GREY)),
+                concept=GREY,
+                derived=GREY,
+                width=size[0],
+                height=size[1],
+            ),
+        )
+
+    def picture(self, image: StimulusImage) -> Picture:
+        """What a model is shown, RGB; the same object for the same picture.
+
+        Raises:
+            UserError: the picture is not in the set, or another one than it was.
+        """
+        return self._made(image.id, image.derived)
+
+    def _made(self, image_id: str, derived: str | None) -> Picture:
+        key = (image_id, derived)
+        if key not in self._opened:
+            self._opened[key] = SharedPicture.of(self._make(image_id, derived))
+        return self._opened[key]
+
+    def _make(self, image_id: str, derived: str | None) -> Picture:
+        if derived == GREY:
+            first = self.image_set.entries[0]
+            return grey((first.width, first.height))
+        if derived is None:
+            return self.image_set.open(self.image_set.entry(image_id))
+        picture = self._made(image_id, None)
+        return _SCRAMBLE[derived](picture, rng_of(picture))
+
+    def _pictures(self) -> list[ImageEntry]:
+        return [entry for entry in self.image_set.entries if entry.twin_of is None]
+
+    def _named(
+        self, name: str, per_concept: int, also_known: Sequence[Stimulus]
+    ) -> tuple[Stimulus, ...]:
+        parts = name.split("+")
+        shown = [part for part in parts if is_picture(part)]
+        if len(shown) > 1:
+            raise UserError(
+                f"looking up the stimulus {name[:80]!r}",
+                found="two pictures",
+                expected="one picture, alone or with sentences, such as img:fear-2+ea01",
+                fix="name each picture as a stimulus of its own",
+            )
+        pictures = self._pictures_named(shown[0].lower().removeprefix(ARM_PREFIX), per_concept)
+        said = "+".join(part for part in parts if part not in shown)
+        if not said:
+            return pictures
+        sentences = select(said, also_known)
+        return tuple(combine([picture, *sentences]) for picture in pictures)
+
+    def _pictures_named(self, name: str, per_concept: int) -> tuple[Stimulus, ...]:
+        entries = {entry.id: entry for entry in self.image_set.entries}
+        if name == GREY:
+            return (self.grey(),)
+        for how in SCRAMBLED:
+            if name.startswith(f"{how}:"):
+                return (self._derived(self.image_set.entry(name.removeprefix(f"{how}:")), how),)
+        if name in entries:
+            return (self.image_set.stimulus(entries[name]),)
+        concepts = [e for e in self._pictures() if e.concept.lower() == name and e.default]
+        families = [e for e in self._pictures() if e.family == name and e.default]
+        members = concepts or families
+        if not members:
+            known = [*entries, *(e.concept for e in entries.values()), GREY]
+            raise UserError(
+                f"looking up the picture {ARM_PREFIX}{name[:80]}",
+                found=f"no picture, concept or family of that name in the image set "
+                f"{self.image_set.name}{nearest(name, known)}",
+                expected=f"a picture such as {ARM_PREFIX}{self.image_set.entries[0].id}, or a "
+                f"concept such as {ARM_PREFIX}{self.image_set.entries[0].concept}",
+                fix=f"see `emo images show {self.image_set.name}`, or name another set with the "
+                "option `images`",
+            )
+        return tuple(self.image_set.stimulus(e) for e in _some_of_each(members, per_concept))
+
+    def _shown_in(self, stimuli: Iterable[Stimulus]) -> list[ImageEntry]:
+        """The set's own pictures among the stimuli, each once."""
+        ids = dict.fromkeys(
+            s.image.id for s in stimuli if s.image is not None and s.image.derived is None
+        )
+        return [self.image_set.entry(image_id) for image_id in ids]
+
+    def _derived(self, entry: ImageEntry, how: Scrambled) -> Stimulus:
+        original = self.image_set.stimulus(entry)
+        assert original.image is not None  # noqa: S101
+        sha256 = pixels_sha256(self._made(entry.id, how))
+        return Stimulus(
+            id=f"{ARM_PREFIX}{how}:{entry.id}",
+            family=PLACEBO,
+            placebo=how,
+            theory=f"{how} copy of {entry.id}",
+            source="emo-harness",
+            image=original.image.model_copy(
+                update={
+                    "sha256": sha256,
+                    "derived": how,
+                    "norm_valence": None,
+                    "norm_arousal": None,
+                    "norm_scale": None,
+                }
+            ),
+        )
+
+
+def is_picture(name: str) -> bool:
+    """Whether a name of a stimulus is that of a picture, or of one with a sentence."""
+    return not any(c.isspace() for c in name.strip()) and ARM_PREFIX in name.lower()
+
+
+def visual_stimuli(place: str | Path = DEFAULT_SET) -> VisualStimuli:
+    """The stimuli of an image set, read once as long as its manifest stays as it is.
+
+    Args:
+        place: a folder, or the name of a set that comes with the package.
+
+    Raises:
+        UserError: no such set, or a broken one.
+    """
+    folder = Path(place).expanduser()
+    if not folder.exists():
+        folder = shipped_sets().get(str(place), folder)
+    manifest = folder / MANIFEST
+    changed_ns = manifest.stat().st_mtime_ns if manifest.is_file() else None
+    return _kept(str(folder), folder.resolve(), changed_ns)
+
+
+@lru_cache(maxsize=4)  # Every subtask of a run shows the same pictures.
+def _kept(folder: str, _resolved: Path, _changed_ns: int | None) -> VisualStimuli:
+    return VisualStimuli(load_image_set(folder))
+
+
+def _some_of_each(entries: Sequence[ImageEntry], per_concept: int) -> list[ImageEntry]:
+    """At most so many of each concept; its low- and high-arousal pictures take turns."""
+    concepts: dict[str, dict[str | None, list[ImageEntry]]] = {}
+    for entry in entries:
+        concepts.setdefault(entry.concept, {}).setdefault(entry.arousal, []).append(entry)
+    chosen: set[str] = set()
+    for variants in concepts.values():
+        longest = max(map(len, variants.values()))
+        in_turn = [v[i].id for i in range(longest) for v in variants.values() if i < len(v)]
+        chosen.update(in_turn[:per_concept])
+    return [entry for entry in entries if entry.id in chosen]

@@ -1,0 +1,75 @@
+"""The checks' own page, and what of it a report shows."""
+
+from __future__ import annotations
+
+from emo_harness.report.blocks import Block, Prose, Section
+from emo_harness.report.images.grid import picture_grid
+from emo_harness.report.images.numbers import ImageCheckNumbers
+from emo_harness.report.images.tables import checks_tables
+from emo_harness.report.images.verdicts import sentences, warnings
+from emo_harness.report.numerals import counted
+from emo_harness.report.page import PageFrame, render
+
+PREFIX = "images"
+INTRO = (
+    "Does each picture show what it should, as an image encoder that knows words reads it; does it "
+    "show more of it than its neutral twin; and do the two differ in anything else? Beside every "
+    "accuracy stands what guessing would reach."
+)
+LIMITS = Prose(
+    "What this does not show:",
+    "note",
+    (
+        "Whether a picture moves anyone. An encoder tells what a picture shows, and from afar: "
+        "that it finds fear in a picture of fear is a test of the drawing, not of the feeling. "
+        "For that there are human ratings, and for a model under test `emo images rate`.",
+        "A mean cosine of pictures with their prompts (CLIP score) is no test of emotion: a set in "
+        "which every picture shows the scene and none the emotion scores as high. Read the "
+        "contrast with the twins.",
+        "Where the encoder was used to choose the pictures, its accuracy is that of the choice. "
+        "Only a second encoder, one that did not choose, tells.",
+        "Encoders of this kind miss counts, negations, who does what to whom, small faces and "
+        "irony, and some have hardly seen drawings. What they cannot tell, they cannot vouch for.",
+        "Alignments and contrasts are not to be compared between encoders: each has a scale of its "
+        "own.",
+    ),
+)
+
+
+def section_blocks(one: ImageCheckNumbers, prefix: str) -> list[Block]:
+    """Everything a page shows of one set."""
+    blocks: list[Block] = [Prose(about(one), items=sentences(one))]
+    warned = warnings(one)
+    if warned:
+        blocks.append(Prose("Before this set is used:", "warning", warned))
+    blocks += checks_tables(one, prefix)
+    grid = picture_grid(one, f"{prefix}-pictures")
+    if grid is not None:
+        blocks.append(grid)
+    return [*blocks, LIMITS]
+
+
+def about(one: ImageCheckNumbers) -> str:
+    """What was checked, with what."""
+    names = [encoder.name for encoder in one.encoders]
+    by = (
+        f"read by {names[0]}" + (f", and again by {names[1]}" if names[1:] else "")
+        if names
+        else "read by no encoder: facts and look-alikes alone"
+    )
+    made = ", ".join(one.made)
+    return (
+        f"Set {one.set}: {counted(one.n_images, 'picture')} and "
+        f"{counted(one.n_twins, 'neutral twin')} ({made}), {by}."
+    )
+
+
+def checks_page(one: ImageCheckNumbers) -> str:
+    """The page of one set, as HTML."""
+    frame = PageFrame(
+        "emo-harness image checks",
+        "Made by emo-harness. A dash means unknown. Every number of this page is in checks.parquet "
+        "or images.json.",
+    )
+    section = Section(PREFIX, "Is this image set any good?", INTRO, section_blocks(one, PREFIX))
+    return render([section], f"{one.set} · {counted(one.n_images, 'picture')}", frame=frame)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emo_harness.errors import UserError
+from emo_harness.images import load_image_set, pixels_sha256
+from emo_harness.images.selection import VisualStimuli, visual_stimuli
+from emo_harness.images.shared_picture import SharedPicture
+from emo_harness.stimuli import select
+from tests.images.image_sets import picture, write_image_set
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_set(
+        tmp_path_factory.mktemp("sets") / "tiny", per_concept=4, arousal=("low", "high")
+    )
+
+
+@pytest.fixture(scope="module")
+def stimuli(folder: Path) -> VisualStimuli:
+    return visual_stimuli(folder)
+
+
+def ids(chosen: tuple) -> list[str]:
+    return [one.id for one in chosen]
+
+
+def test_a_family_has_so_many_pictures_of_each_concept_in_the_sets_order(
+    stimuli: VisualStimuli,
+) -> None:
+    assert ids(stimuli.of_family("attack", 1)) == ["img:fear-1", "img:sadness-1"]
+    many = stimuli.of_family("prompt", 99)
+    assert ids(many) == [f"img:{c}-{i}" for c in ("money", "fortress") for i in range(1, 5)]
+    assert {one.family for one in many} == {"visual-prompt"}
+
+
+def test_variants_of_a_concept_take_turns(tmp_path: Path) -> None:
+    folder = write_image_set(
+        tmp_path / "s", families={"attack": ["fear"]}, per_concept=4, arousal=("low",)
+    )
+    lines = (folder / "manifest.jsonl").read_text().replace('"low"', '"high"').split("\n")
+    old = (folder / "manifest.jsonl").read_text().split("\n")
+    (folder / "manifest.jsonl").write_text("\n".join([*old[:4], *lines[4:]]))
+    assert ids(visual_stimuli(folder).of_family("attack", 2)) == ["img:fear-1", "img:fear-3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("img:fear-2", ["img:fear-2"]),
+        ("IMG:Fear-2", ["img:fear-2"]),
+        ("img:fear", ["img:fear-1", "img:fear-2"]),
+        ("img:attack", ["img:fear-1", "img:fear-2", "img:sadness-1", "img:sadness-2"]),
+        ("img:fear-2-twin", ["img:fear-2-twin"]),
+        ("img:grey", ["img:grey"]),
+        ("img:pixel-scrambled:fear-2", ["img:pixel-scrambled:fear-2"]),
+        ("img:phase-scrambled:fear-2", ["img:phase-scrambled:fear-2"]),
+        ("img:fear-2+ea01", ["img:fear-2+ea01"]),
+        ("ea01+img:fear-2", ["img:fear-2+ea01"]),
+        ("img:fear+ea01+ea02", ["img:fear-1+ea01+ea02", "img:fear-2+ea01+ea02"]),
+    ],
+)
+def test_names(stimuli: VisualStimuli, name: str, expected: list[str]) -> None:
+    assert ids(stimuli.named([name])) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("img:feer-2", "nearest: 'fear-2'"),
+        ("img:feaar", "nearest: 'fear'"),
+        ("img:fear-1+img:fear-2", "two pictures"),
+        ("img:fear-1+ea99", "no stimulus"),
+        ("img:pixel-scrambled:feer-2", "nearest: 'fear-2'"),
+        ("img:", "no picture"),
+    ],
+)
+def test_unknown_names_are_told(stimuli: VisualStimuli, name: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        stimuli.named([name])
+
+
+def test_a_family_that_a_set_has_not_is_told(stimuli: VisualStimuli) -> None:
+    with pytest.raises(UserError, match="attack, prompt"):
+        stimuli.of_family("negative")
+
+
+def test_a_picture_with_a_sentence_is_both(stimuli: VisualStimuli) -> None:
+    (both,), (sentence,) = stimuli.named(["img:fear-2+ea01"]), select("ea01")
+    (shown,) = stimuli.named(["img:fear-2"])
+    assert both.text == sentence.text and both.image == shown.image
+    assert both.family == "attack+visual-attack" and both.placebo is None
+    (own,) = stimuli.named(
+        ["img:fear-2+mine"], also_known=[sentence.model_copy(update={"id": "mine"})]
+    )
+    assert own.text == sentence.text
+
+
+def test_what_is_shown_is_what_the_record_says(stimuli: VisualStimuli) -> None:
+    chosen = stimuli.named(
+        ["img:fear-2", "img:fear-2-twin", "img:grey", "img:pixel-scrambled:fear-2"]
+    )
+    for one in (*chosen, *stimuli.named(["img:phase-scrambled:fear-2"])):
+        assert one.image is not None
+        shown = stimuli.picture(one.image)
+        assert pixels_sha256(shown) == one.image.sha256
+        assert shown.size == (one.image.width, one.image.height)
+        assert stimuli.picture(one.image) is shown
+
+
+def test_controls_are_the_same_in_every_process_and_of_their_picture(folder: Path) -> None:
+    first, second = (VisualStimuli(load_image_set(folder)) for _ in range(2))
+    names = ["img:pixel-scrambled:fear-1", "img:phase-scrambled:fear-1", "img:grey"]
+    assert first.named(names) == second.named(names)
+    (mixed,) = first.named(names[:1])
+    (other,) = first.named(["img:pixel-scrambled:fear-2"])
+    assert mixed.image and other.image and mixed.image.sha256 != other.image.sha256
+    original = first.picture(first.named(["img:fear-1"])[0].image)  # type: ignore[arg-type]
+    pixels = [np.asarray(p).reshape(-1, 3) for p in (original, first.picture(mixed.image))]
+    assert sorted(map(tuple, pixels[0])) == sorted(map(tuple, pixels[1]))
+
+
+def test_controls_are_of_the_pictures_that_are_arms(stimuli: VisualStimuli) -> None:
+    chosen = stimuli.named(["img:fear-3+ea01", "img:fear-4", "img:money-2"])
+    assert ids(stimuli.twins(chosen, 1)) == ["img:fear-3-twin", "img:money-2-twin"]
+    assert ids(stimuli.scrambled(chosen, "pixel-scrambled", 2)) == [
+        f"img:pixel-scrambled:{i}" for i in ("fear-3", "fear-4", "money-2")
+    ]
+    twin = stimuli.twins(chosen, 1)[0]
+    assert twin.placebo == "neutral" and twin.image and twin.image.twin_of == "fear-3"
+
+
+def test_a_set_is_read_again_where_its_manifest_has_changed(tmp_path: Path) -> None:
+    import os
+
+    folder = write_image_set(tmp_path / "s", per_concept=1)
+    before = visual_stimuli(folder)
+    assert visual_stimuli(folder) is before
+    write_image_set(folder, per_concept=2)
+    os.utime(folder / "manifest.jsonl", ns=(1, 1))
+    assert len(visual_stimuli(folder).of_family("attack", 9)) == 4
+
+
+def test_an_unknown_set_is_told() -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        visual_stimuli("no-such-set")
+
+
+def test_a_shared_picture_is_its_picture_and_is_encoded_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = picture(3)
+    shared = SharedPicture.of(plain)
+    assert isinstance(shared, Image.Image) and pixels_sha256(shared) == pixels_sha256(plain)
+    assert np.array_equal(np.asarray(shared.convert("RGB").resize((5, 5))), plain.resize((5, 5)))
+
+    def saved(image: Image.Image) -> str:
+        file = io.BytesIO()
+        image.save(file, format="PNG")
+        return hashlib.sha256(file.getvalue()).hexdigest()
+
+    expected = saved(plain)
+    assert saved(shared) == expected
+    monkeypatch.setattr(Image.Image, "save", None)
+    assert saved(shared) == expected
