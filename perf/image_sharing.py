@@ -2,7 +2,8 @@
 
 A random LLaVA of realistic proportions (a vision tower of about a third of a prompt's cost, 576
 image tokens) answers 25 arms x 20 questions, image first, on one thread: short generations with
-lm-eval's `hf-multimodal` and with `emo-vlm`, and multiple choice with `emo-vlm`, sharing off and on.
+lm-eval's `hf-multimodal` and with `emo-vlm`, and multiple choice with `emo-vlm`, sharing off and
+on.
 
 What takes the same time for every request (`hf-multimodal`, sharing off) is asked slices of the
 requests, before, between and after the whole of what shares; `ratio` compares seconds per request.
@@ -76,7 +77,7 @@ def generation(folder: Path, sizes: Sizes) -> dict[str, Any]:
     from lm_eval.models.hf_vlms import HFMultimodalLM
 
     asked = generations(sizes)
-    theirs, ours = loaded(HFMultimodalLM, folder), loaded(ours_class(), folder)
+    theirs = loaded(HFMultimodalLM, folder)
 
     def answers(lm: Any, some: list[Any]) -> tuple[list[Any], float]:
         return timed(lm.generate_until, some)
@@ -87,10 +88,7 @@ def generation(folder: Path, sizes: Sizes) -> dict[str, Any]:
         trials[size] = answers(theirs, asked[: max(BATCH_SIZES)])[1]
     theirs.batch_size_per_gpu = min(trials, key=trials.__getitem__)
     line = compared(
-        lambda some: answers(theirs, some),
-        lambda: fresh(ours, folder, answers, asked),
-        asked,
-        sizes,
+        lambda some: answers(theirs, some), lambda: fresh(folder, answers, asked), asked, sizes
     )
     line["hf_batch_size"] = theirs.batch_size_per_gpu
     line["differing"] = sum(a != b for a, b in line.pop("pairs"))
@@ -100,15 +98,14 @@ def generation(folder: Path, sizes: Sizes) -> dict[str, Any]:
 
 def options(folder: Path, sizes: Sizes) -> dict[str, Any]:
     """Multiple choice: `emo-vlm` with sharing off and on."""
-    kind = ours_class()
     asked = choices(sizes)
-    alone, ours = loaded(kind, folder, share=False), loaded(kind, folder)
+    alone = loaded(ours_class(), folder, share=False)
 
     def answers(lm: Any, some: list[Any]) -> tuple[list[Any], float]:
         return timed(lm.loglikelihood, some)
 
     line = compared(
-        lambda some: answers(alone, some), lambda: fresh(ours, folder, answers, asked), asked, sizes
+        lambda some: answers(alone, some), lambda: fresh(folder, answers, asked), asked, sizes
     )
     pairs = line.pop("pairs")
     line["largest_difference"] = max(abs(a[0] - b[0]) for a, b in pairs)
@@ -117,11 +114,11 @@ def options(folder: Path, sizes: Sizes) -> dict[str, Any]:
     return line
 
 
-def fresh(lm: Any, folder: Path, answers: Any, asked: list[Any]) -> tuple[list[Any], float, Any]:
-    """Everything asked of a model that has seen no image yet."""
-    again = loaded(type(lm), folder)
-    found, seconds = answers(again, asked)
-    return found, seconds, again.sharing.as_json()
+def fresh(folder: Path, answers: Any, asked: list[Any]) -> tuple[list[Any], float, Any]:
+    """Everything asked of an `emo-vlm` that has seen no image yet."""
+    lm = loaded(ours_class(), folder)
+    found, seconds = answers(lm, asked)
+    return found, seconds, lm.sharing.as_json()
 
 
 def compared(theirs: Any, ours: Any, asked: list[Any], sizes: Sizes) -> dict[str, Any]:
@@ -209,8 +206,9 @@ def make_model(folder: Path, sizes: Sizes) -> None:
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(listed)}, "</s>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     inner.add_special_tokens([*SPECIAL])
+    begin, end, image = SPECIAL
     words = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+        tokenizer_object=inner, bos_token=begin, eos_token=end, pad_token=end
     )
     size = {"height": SIDE, "width": SIDE}
     transformers.LlavaProcessor(
@@ -243,7 +241,7 @@ def make_model(folder: Path, sizes: Sizes) -> None:
             patch_size=PATCH,
         ),
         # The last layer but one is read: all layers are computed.
-        image_token_id=2,
+        image_token_id=SPECIAL.index(image),
     )
     torch.manual_seed(0)
     transformers.LlavaForConditionalGeneration(config).save_pretrained(folder)

@@ -20,8 +20,10 @@ def list_tasks(as_json: bool = typer.Option(False, "--json", help="Print JSON.")
         return
     for name, members in listed.items():
         needs = "needs a set of `emo decode`" if name.endswith(f"_{DECODED}") else ""
+        if "_visual_" in name:
+            needs = "needs a model that is shown pictures"
         size = f"{len(members)} subtasks" if members else "one task"
-        typer.echo(f"{name:28} {size:12} {needs}".rstrip())
+        typer.echo(f"{name:33} {size:12} {needs}".rstrip())
     typer.echo(
         f"The {DECODED} ones: `emo decode prompt attack --model MODEL --out DIR`, then "
         """--metadata '{"emo": {"stimuli": "DIR/meta.yaml"}}'."""

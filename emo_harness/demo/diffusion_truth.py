@@ -16,7 +16,6 @@ from emo_harness.demo.captions import scene_of
 from emo_harness.demo.clip_truth import nearest_concept, picture_vectors, sha256, share
 from emo_harness.demo.pictures import (
     LARGE_ARRANGEMENTS,
-    MOST_LARGE,
     NEUTRAL,
     concepts,
     random_picture,
@@ -24,11 +23,12 @@ from emo_harness.demo.pictures import (
 from emo_harness.demo.train_diffusion import GUIDANCE, SAMPLING_STEPS
 from emo_harness.extras import import_extra
 from emo_harness.images.check_words import load_check_words
+from emo_harness.images.clip_encoder import ClipEncoder, load_clip_encoder
+from emo_harness.images.clip_files import LOCAL
+from emo_harness.images.clip_files import WEIGHTS as JUDGE_WEIGHTS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from emo_harness.images.clip_encoder import ClipEncoder
 
 SCENES_PER_CONCEPT = 20
 WORDS_PER_CONCEPT = 10
@@ -50,12 +50,17 @@ class Asked:
     seed: int
 
 
-def measure(folder: Path, encoder: ClipEncoder) -> dict[str, Any]:
-    """The figures of the card, as JSON values; shares are {"right", "n"}."""
+def measure(folder: Path, judge: Path) -> dict[str, Any]:
+    """The figures of the card, as JSON values; shares are {"right", "n"}.
+
+    Args:
+        folder: the pipeline's; judge: the encoder's.
+    """
+    encoder = load_clip_encoder(f"{LOCAL}{judge}", "cpu")
     pipeline = load_pipeline(folder)
     found: dict[str, Any] = {
         "weights_sha256": {name: sha256(folder / name) for name in WEIGHTS},
-        "judge_sha256": encoder.identity,
+        "judge_sha256": sha256(judge / JUDGE_WEIGHTS),
         "guidance": GUIDANCE,
         "sampling_steps": SAMPLING_STEPS,
     }
@@ -80,7 +85,7 @@ def held_out_scenes(n_per_concept: int, seed: int) -> list[Asked]:
             rng,
             held_out=True,
             arrangements=LARGE_ARRANGEMENTS,
-            most=MOST_LARGE,
+            mixed_share=0.0,
             concept=concept,
         )
         for concept in concepts()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SIZE = 64
 NEUTRAL = "neutral"
 HELD_OUT_SHARE = 0.2
-MANY_KINDS_SHARE = 0.3
+MIXED_SHARE = 0.3
 """Share of pictures of several glyphs that mix two or three kinds of one concept."""
 ALL_ARRANGEMENTS: Mapping[Arrangement, float] = {
     "single": 0.3,
@@ -36,9 +36,10 @@ ALL_ARRANGEMENTS: Mapping[Arrangement, float] = {
     "ring": 0.1,
     "scatter": 0.15,
 }
-LARGE_ARRANGEMENTS: Mapping[Arrangement, float] = {"single": 0.6, "pair": 0.25, "row": 0.15}
-"""With glyphs large enough for the diffusion model, if there are at most `MOST_LARGE` of them."""
-MOST_LARGE = 3
+FEW_ARRANGEMENTS: Mapping[Arrangement, float] = {"single": 0.6, "pair": 0.25, "row": 0.15}
+"""What the autoencoder and, at first, the diffusion model learn from."""
+LARGE_ARRANGEMENTS: Mapping[Arrangement, float] = {"single": 0.7, "pair": 0.3}
+"""With glyphs that are large enough for the diffusion model to draw their details."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def random_picture(
     held_out: bool,
     arrangements: Mapping[Arrangement, float] = ALL_ARRANGEMENTS,
     most: int = 9,
+    mixed_share: float = MIXED_SHARE,
     concept: str | None = None,
 ) -> Picture:
     """Draw lots for a picture, every concept as likely as any other.
@@ -122,6 +124,7 @@ def random_picture(
         held_out: from the compositions that training does not see, else from the others.
         arrangements: shares by arrangement.
         most: the greatest number of glyphs.
+        mixed_share: of pictures of several glyphs, those with two or three kinds.
         concept: of the picture; by lot if not given.
     """
     names, shares = list(arrangements), list(arrangements.values())
@@ -131,7 +134,7 @@ def random_picture(
         low, high = N_GLYPHS[arrangement]
         n = int(rng.integers(low, min(high, most) + 1))
         n_kinds = 1
-        if n > 1 and rng.random() < MANY_KINDS_SHARE:
+        if n > 1 and rng.random() < mixed_share:
             n_kinds = int(rng.integers(2, min(n, 3) + 1))
         own = glyphs_of()[shown]
         kinds = tuple(own[i] for i in rng.permutation(len(own))[:n_kinds].tolist())

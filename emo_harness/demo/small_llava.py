@@ -114,3 +114,9 @@ def save_llava(
     path.write_text(json.dumps(config, indent=2) + "\n")
     (folder / "model.safetensors").chmod(0o644)
     processor.save_pretrained(folder)
+    # How the tokenizer happened to be loaded is no fact about it.
+    settings = folder / "tokenizer_config.json"
+    kept = json.loads(settings.read_text())
+    for name in ("is_local", "local_files_only"):
+        kept.pop(name, None)
+    settings.write_text(json.dumps(kept, indent=2) + "\n")

@@ -10,6 +10,7 @@ adversarial parts).
 import argparse
 import copy
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from torch import nn
 from tqdm import tqdm
 
 from emo_harness.demo.pictures import (
-    LARGE_ARRANGEMENTS,
+    FEW_ARRANGEMENTS,
+    MIXED_SHARE,
     SIZE,
     Picture,
     pixels,
     random_picture,
 )
 from emo_harness.extras import import_extra
+from emo_harness.images.drawing import Arrangement
 
 DEFAULT_SEED = 1
 DEFAULT_STEPS = 1100
@@ -86,11 +89,20 @@ def train(
     return losses
 
 
-def training_pictures(n: int, seed: int, *, most: int) -> list[Picture]:
-    """Pictures with large glyphs, of compositions that are not held out."""
+def training_pictures(
+    n: int,
+    seed: int,
+    *,
+    most: int,
+    arrangements: Mapping[Arrangement, float] = FEW_ARRANGEMENTS,
+    mixed_share: float = MIXED_SHARE,
+) -> list[Picture]:
+    """Pictures of compositions that are not held out; see `random_picture`."""
     rng = np.random.default_rng([seed, 0])
     return [
-        random_picture(rng, held_out=False, arrangements=LARGE_ARRANGEMENTS, most=most)
+        random_picture(
+            rng, held_out=False, arrangements=arrangements, most=most, mixed_share=mixed_share
+        )
         for _ in range(n)
     ]
 

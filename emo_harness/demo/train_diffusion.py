@@ -9,7 +9,7 @@ text encoder learns along. What is saved is the moving average of the weights.
 import argparse
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,12 @@ from tqdm import tqdm
 
 from emo_harness.demo.caption_tokenizer import CONTEXT_TOKENS, caption_tokenizer
 from emo_harness.demo.captions import random_caption
-from emo_harness.demo.pictures import MOST_LARGE, Picture, pixels
+from emo_harness.demo.pictures import (
+    FEW_ARRANGEMENTS,
+    LARGE_ARRANGEMENTS,
+    MIXED_SHARE,
+    pixels,
+)
 from emo_harness.demo.train_autoencoder import (
     LATENT_CHANNELS,
     latents,
@@ -30,15 +35,13 @@ from emo_harness.demo.train_autoencoder import (
 )
 from emo_harness.demo.train_clip import as_tokens
 from emo_harness.extras import import_extra
+from emo_harness.images.drawing import Arrangement
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
 DEFAULT_SEED = 1
-DEFAULT_STEPS = 2400
-DEFAULT_PICTURES = 12_000
 PICTURES_PER_STEP = 64
-PEAK_LEARNING_RATE = 1.2e-3
 EMPTY_SHARE = 0.1
 """Of captions that are left empty, for classifier-free guidance (Ho and Salimans, 2022)."""
 NOISE_SHARE = 0.1
@@ -49,6 +52,30 @@ LATENT_SIZE = 16
 GUIDANCE = 3.0
 SAMPLING_STEPS = 12
 _PURPOSE = "training the demo's text-to-image model"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of training with its own optimizer and pictures.
+
+    The learning rate follows a cosine from `peak_learning_rate` down over `cosine_steps`, of which
+    the stage does the first `steps`.
+    """
+
+    steps: int
+    cosine_steps: int
+    peak_learning_rate: float
+    pictures: int
+    arrangements: Mapping[Arrangement, float]
+    most: int
+    mixed_share: float
+
+
+# What glyphs look like is learnt from pictures of all sizes, and then brought out in large ones.
+STAGES = (
+    Stage(1600, 2400, 1.2e-3, 12_000, FEW_ARRANGEMENTS, most=3, mixed_share=MIXED_SHARE),
+    Stage(1500, 1500, 1e-3, 5_000, LARGE_ARRANGEMENTS, most=2, mixed_share=0.0),
+)
 
 
 @dataclass(frozen=True)
@@ -70,16 +97,8 @@ def main() -> None:
         "--autoencoder", type=Path, required=True, help="folder that train_autoencoder wrote"
     )
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
-    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
-    parser.add_argument("--pictures", type=int, default=DEFAULT_PICTURES)
     arguments = parser.parse_args()
-    train(
-        arguments.out,
-        arguments.autoencoder,
-        seed=arguments.seed,
-        steps=arguments.steps,
-        pictures=arguments.pictures,
-    )
+    train(arguments.out, arguments.autoencoder, seed=arguments.seed)
 
 
 def train(
@@ -87,36 +106,33 @@ def train(
     autoencoder: Path,
     *,
     seed: int = DEFAULT_SEED,
-    steps: int = DEFAULT_STEPS,
-    pictures: int = DEFAULT_PICTURES,
+    stages: Sequence[Stage] = STAGES,
 ) -> list[float]:
     """Train from scratch on an autoencoder's latents, and write diffusers' folder.
 
+    A stage starts from the weights that the one before it saved, in half precision.
+
     Returns:
-        (steps,) mean squared error of the velocity.
+        (steps of all stages,) mean squared error of the velocity.
     """
     torch.set_num_threads(1)
     diffusers = import_extra("diffusers", _PURPOSE)
     vae = diffusers.AutoencoderKL.from_pretrained(autoencoder)
     tokenizer = caption_tokenizer(seed)
-    shown = training_pictures(pictures, seed, most=MOST_LARGE)
-    encoded = latents(vae, torch.from_numpy(pixels(shown, seed=seed)))
+    losses: list[float] = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         parts = build_parts(tokenizer)
-        average = copy.deepcopy(parts)
-        losses = []
-        progress = tqdm(
-            training(parts, average, tokenizer, shown, encoded, seed=seed, steps=steps),
-            total=steps,
-            desc="diffusion",
-            mininterval=5,
-        )
-        for loss in progress:
-            losses.append(loss)
-            if len(losses) % CHECK_EVERY == 0 or len(losses) == steps:
-                progress.set_postfix(loss=f"{np.mean(losses[-CHECK_EVERY:]):.4f}")
-                save(average, vae, tokenizer, out)
+        for number, stage in enumerate(stages, start=1):
+            if number > 1:
+                parts = load_parts(out)
+            average = copy.deepcopy(parts)
+            of_stage = train_stage(parts, average, vae, tokenizer, stage, (seed, number))
+            for step, loss in enumerate(of_stage, start=1):
+                losses.append(loss)
+                if step % CHECK_EVERY == 0 or step == stage.steps:
+                    tqdm.write(f"stage {number}, step {step}: {np.mean(losses[-CHECK_EVERY:]):.4f}")
+                    save(average, vae, tokenizer, out)
     return losses
 
 
@@ -152,6 +168,17 @@ def build_parts(tokenizer: "CLIPTokenizer") -> Parts:
     return Parts(unet, CLIPTextModel(text_config))
 
 
+def load_parts(folder: Path) -> Parts:
+    """What `save` wrote, as float32."""
+    from transformers import CLIPTextModel
+
+    unet = import_extra("diffusers", _PURPOSE).UNet2DConditionModel
+    return Parts(
+        unet.from_pretrained(folder / "unet").train(),
+        CLIPTextModel.from_pretrained(folder / "text_encoder").train(),
+    )
+
+
 def build_scheduler() -> Any:
     """The noise schedule, in training and in sampling."""
     return import_extra("diffusers", _PURPOSE).DDIMScheduler(
@@ -166,17 +193,23 @@ def build_scheduler() -> Any:
     )
 
 
-def training(
+def train_stage(
     parts: Parts,
     average: Parts,
+    vae: Any,
     tokenizer: "CLIPTokenizer",
-    shown: list[Picture],
-    encoded: torch.Tensor,
-    *,
-    seed: int,
-    steps: int,
+    stage: Stage,
+    seed: tuple[int, int],
 ) -> Iterator[float]:
     """Train in place, `average` following; yields the loss of each step."""
+    shown = training_pictures(
+        stage.pictures,
+        seed[0],
+        most=stage.most,
+        arrangements=stage.arrangements,
+        mixed_share=stage.mixed_share,
+    )
+    encoded = latents(vae, torch.from_numpy(pixels(shown, seed=seed[0])))
     parameters = parts.parameters()
     followed: tuple[list[torch.Tensor], list[torch.Tensor]] = (
         [*average.parameters()],
@@ -184,10 +217,11 @@ def training(
     )
     optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=1e-2)
     scheduler = build_scheduler()
-    for step in range(steps):
+    for step in tqdm(range(stage.steps), desc=f"stage {seed[1]}", mininterval=5):
         for group in optimizer.param_groups:
-            group["lr"] = PEAK_LEARNING_RATE * learning_rate_share(step, steps)
-        rng = np.random.default_rng([seed, 3, step])
+            share = learning_rate_share(step, stage.cosine_steps)
+            group["lr"] = stage.peak_learning_rate * share
+        rng = np.random.default_rng([seed[0], 2 + seed[1], step])
         rows = rng.integers(len(shown), size=PICTURES_PER_STEP)
         texts = [
             ""
@@ -200,9 +234,8 @@ def training(
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        share = min(AVERAGE, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(*followed, 1 - share)
+            torch._foreach_lerp_(*followed, 1 - min(AVERAGE, (1 + step) / (10 + step)))
         yield loss.item()
 
 

@@ -19,6 +19,8 @@ DEMO = "emo-demo-clip"
 # A well-known one of moderate size.
 USUAL = "ViT-B-32:laion2b_s34b_b79k"
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+# Of open_clip's own tokenizer.
+_DEFAULT_VOCABULARY = 49_408
 _PURPOSE = "checking pictures with an image encoder"
 # What open_clip hands on from a configuration to its own tokenizer, and no more than that.
 _TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language", "reduction_mask"}
@@ -189,6 +191,10 @@ def _require_config(path: Path, doing: str, *, is_local: bool) -> None:
     options = set(text.get("tokenizer_kwargs") or {}) - _TOKENIZER_OPTIONS
     if options:
         raise _broken_config(path, doing, f"tokenizer_kwargs {', '.join(sorted(options))}")
+    n_tokens = text.get("vocab_size", _DEFAULT_VOCABULARY)
+    if not text.get("hf_tokenizer_name") and n_tokens != _DEFAULT_VOCABULARY:
+        # open_clip would take its own tokenizer, whatever lies beside the weights.
+        raise _broken_config(path, doing, f"no hf_tokenizer_name for a vocabulary of {n_tokens}")
     towers = [str(vision.get("timm_model_name") or ""), str(text.get("hf_model_name") or "")]
     if is_local and (towers[0].startswith(("hf-hub:", "hf_hub:")) or towers[1]):
         raise _broken_config(path, doing, f"a tower {towers[1] or towers[0]!r} of the hub")

@@ -20,6 +20,7 @@ _EDGE = 20
 _TITLE = 22
 _HEADING = 15
 _CAPTION = 11
+_LAST_KEPT = 3
 _INK = (24, 26, 30)
 _FAINT = (96, 100, 108)
 _PAPER = (255, 255, 255)
@@ -77,7 +78,7 @@ def contact_sheet(
             small = _fitted_picture(picture, tile)
             page.paste(small, (x + (tile - small.width) // 2, at + (tile - small.height) // 2))
             pen.rectangle([x - 1, at - 1, x + tile, at + tile], outline=_LINE)
-            words = fitted(caption, caption_font, tile)
+            words = fitted(caption, caption_font, tile, kept=_LAST_KEPT)
             pen.text((x, at + tile + 3), words, _FAINT, caption_font)
         y += max(1, math.ceil(len(pictures) / columns)) * line_height
     return page
@@ -108,13 +109,20 @@ def set_rows(
     return list(rows.items())
 
 
-def fitted(text: str, font: FreeTypeFont, room: float) -> str:
-    """`text`, cut with an ellipsis where it is wider than `room` pixels."""
+def fitted(text: str, font: FreeTypeFont, room: float, kept: int = 0) -> str:
+    """`text`, with an ellipsis where it is wider than `room` pixels.
+
+    Args:
+        kept: so many of its last characters stay behind the ellipsis, which tell numbered names
+            apart.
+    """
     if font.getlength(text) <= room:
         return text
-    while text and font.getlength(f"{text}…") > room:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
+    end = text[len(text) - kept :]
+    beginning = text[: len(text) - kept]
+    while beginning and font.getlength(f"{beginning}…{end}") > room:
+        beginning = beginning[:-1]
+    return f"{beginning.rstrip()}…{end}"
 
 
 def _heading(entry: ImageEntry) -> str:

@@ -132,11 +132,13 @@ def _earlier(folder: Path, names: Sequence[str], doing: str) -> set[str]:
 def _sheet_writer(
     title: str, entries: Sequence[ImageEntry], pictures: Mapping[str, Image]
 ) -> Writer:
-    from PIL.Image import Dither
+    from PIL.Image import Dither, Quantize
 
     rows = set_rows(entries, lambda entry: pictures[entry.id])
     sheet = contact_sheet(rows, title, subtitle="every picture beside its neutral twin")
-    few = sheet.quantize(palette=sheet.quantize(_SHEET_COLOURS), dither=Dither.FLOYDSTEINBERG)
+    # Rare colours matter: a median cut alone makes pink hearts grey.
+    palette = sheet.quantize(_SHEET_COLOURS, method=Quantize.MAXCOVERAGE, kmeans=3)
+    few = sheet.quantize(palette=palette, dither=Dither.FLOYDSTEINBERG)
     # The paper's colour became the mean of all that is nearly white.
     colours = np.array(few.getpalette()).reshape(-1, 3)
     colours[np.asarray(few)[0, 0]] = 255

@@ -180,7 +180,7 @@ def import_set(
         }
         entry = validated(ImageEntry, facts, f"{doing}: {name}", "see --family")
         if not reference:
-            _write(folder, png_bytes(picture, entry), str(entry.file), doing)
+            _write(folder, png_bytes(picture, entry, optimize=False), str(entry.file), doing)
         result.entries.append(entry)
     if not result.entries:
         raise UserError(
@@ -198,7 +198,8 @@ def concept_of(name: str, told: str | None) -> str:
     """The first keyword that a table gives; else the file's name without its number."""
     words = [word.strip() for word in _KEYWORDS.split(told or "")]
     first = next((word for word in words if word), "")
-    return (first or re.sub(r"[\s_-]*\d+$", "", PurePosixPath(name).stem) or name)[:64]
+    stem = PurePosixPath(name).stem
+    return (first or re.sub(r"[\s_-]*\d+$", "", stem) or stem)[:64]
 
 
 def _paired(

@@ -147,7 +147,7 @@ class Maker:
 
     def _write(self, due: Due, picture: Picture, pipeline: TextToImage) -> None:
         entry = entry_of(due.planned, picture, pipeline, seed=due.seed, attempt=due.attempt)
-        content = png_bytes(picture, entry)
+        content = png_bytes(picture, entry, optimize=False)
         write_whole(self._folder / file_name(due.planned), lambda path: path.write_bytes(content))
 
     def _wait(self, writing: Sequence[Future[None]]) -> None:

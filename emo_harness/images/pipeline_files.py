@@ -93,6 +93,13 @@ def refuse_unsafe(
             raise pickles_alone(doing, f"{name}/{pickles[0]}", variant)
 
 
+def missing_parts(folder: Path) -> list[str]:
+    """Parts of a pipeline's index that have no folder."""
+    index = _index(folder, f"loading the pipeline {folder}")
+    parts = [n for n, v in index.items() if isinstance(v, list) and not n.startswith("_") and v[0]]
+    return [name for name in parts if not (folder / name).is_dir()]
+
+
 def pickles_alone(doing: str, found: str, variant: str | None) -> UserError:
     """The refusal of weights as pickles."""
     asked = f" of the variant {variant!r}" if variant else ""

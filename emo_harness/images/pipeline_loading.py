@@ -17,6 +17,7 @@ from emo_harness.extras import import_extra
 from emo_harness.images.pipeline_files import (
     PipelineIdentity,
     identify_pipeline,
+    missing_parts,
     pickles_alone,
     refuse_unsafe,
     snapshot_sha256,
@@ -213,9 +214,10 @@ def _refused(place: str, doing: str, error: Exception, variant: str | None) -> U
             fix="install what is missing",
         )
     if Path(place).is_dir():
+        missing = missing_parts(Path(place))
         return UserError(
             doing,
-            found=_first_line(error),
+            found=f"parts missing: {quoted(missing)}" if missing else _first_line(error),
             expected="a complete pipeline as diffusers' save_pretrained writes it",
             fix="save it again, with weights as safetensors",
         )

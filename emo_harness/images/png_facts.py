@@ -22,12 +22,13 @@ FACTS = "emo-harness"
 _LEFT_OUT = {"file", "referenced", "default", "checks", "norms"}
 
 
-def png_bytes(image: Image, entry: ImageEntry) -> bytes:
+def png_bytes(image: Image, entry: ImageEntry, *, optimize: bool = True) -> bytes:
     """A PNG file with the pixels of `image` and the facts of `entry`; equal input, equal bytes.
 
     Args:
         image: RGB.
         entry: its line of the manifest; how it was made, its concept, its sha256.
+        optimize: as small as it gets, which takes seconds for a large photograph.
     """
     from PIL.PngImagePlugin import PngInfo
 

@@ -1,4 +1,4 @@
-"""What `emo-hf` refuses, told as the user's to mend: models, arguments, prompts without tokens."""
+"""What `emo-hf` and `emo-vlm` refuse, told as the user's to mend: models, arguments, prompts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ from emo_harness.errors import UserError
 _REFUSALS = (OSError, ValueError, TypeError, ImportError, SafetensorError)
 # A model of text has no processor, on which lm-eval's multimodal one comes to grief.
 _OF_TEXT_MODELS = (AttributeError, AssertionError)
+
+# What trying a model in a way that it was not made for may raise.
+TRIAL_ERRORS = (RuntimeError, AttributeError, TypeError, ValueError, KeyError)
+
+
+def untried(error: BaseException) -> str:
+    """Why a model is not packed: one of `TRIAL_ERRORS`."""
+    told = " ".join(str(error).split())[:150]
+    return f"it could not be tried ({type(error).__name__}: {told})"
 
 
 def require_tokens(tokens: Sized, text: str) -> None:

@@ -8,7 +8,13 @@ from typing import Any
 from emo_harness.lm_models.packed_engine import PackedEngine
 from emo_harness.lm_models.prefix_sharing import PrefixSharing
 from emo_harness.lm_models.prompt_encoder import PromptEncoder
-from emo_harness.lm_models.refusals import loading, require_dtype, require_end_token
+from emo_harness.lm_models.refusals import (
+    TRIAL_ERRORS,
+    loading,
+    require_dtype,
+    require_end_token,
+    untried,
+)
 from emo_harness.lm_models.sharing_record import SharingRecord
 from emo_harness.lm_models.steered import SteeredHFLM, SteeredPackedModel
 from emo_harness.prefix import attention_window, parse_bytes, why_different, why_unsupported
@@ -68,9 +74,8 @@ class SharedPrefixLM(PrefixSharing, SteeredHFLM):
             return reason
         try:
             return self._why_not_packed_right()
-        except (RuntimeError, AttributeError, TypeError) as error:
-            told = " ".join(str(error).split())[:150]
-            return f"it could not be tried ({type(error).__name__}: {told})"
+        except TRIAL_ERRORS as error:
+            return untried(error)
 
     def _why_not_packed_right(self) -> str | None:
         """Set up what packs the model, and try it against the model itself."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from emo_harness.lm_models.refusals import TRIAL_ERRORS, untried
 from emo_harness.lm_models.single_images import UnknownExpansionError
 from emo_harness.lm_models.visual_prompt_encoder import Pictures, VisualPromptEncoder
 from emo_harness.prefix import VisualPackedModel, why_images_different
@@ -77,8 +78,11 @@ class VisualCheck:
             return None
         if len(prompt) + _GENERATED > self._max_length:
             return None
-        inputs = self._encoder.processed(text, pictures)
-        reason = why_images_different(self._packed, prompt.tokens, inputs)
+        try:
+            inputs = self._encoder.processed(text, pictures)
+            reason = why_images_different(self._packed, prompt.tokens, inputs)
+        except TRIAL_ERRORS as error:
+            reason = untried(error)
         self._is_computed_right = reason is None
         return reason
 

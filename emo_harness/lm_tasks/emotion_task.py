@@ -7,7 +7,6 @@ question-clustered estimate.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -26,6 +25,7 @@ from emo_harness.errors import UserError, show_user_errors
 from emo_harness.lm_tasks.answer_sets import closed_answer_sets
 from emo_harness.lm_tasks.arms import Arm, arms_of
 from emo_harness.lm_tasks.base_config import TaskDeclaration, base_config
+from emo_harness.lm_tasks.hub_failures import hub_failures_told
 from emo_harness.lm_tasks.model_record import model_record
 from emo_harness.lm_tasks.options import METADATA_KEY, EmoOptions, read_options
 from emo_harness.lm_tasks.scores import QuestionScores, share
@@ -35,10 +35,6 @@ from emo_harness.runs import RECORD_SCHEMA
 from emo_harness.stimuli import content_hash
 
 show_user_errors()
-
-# What `datasets` raises where the hub, or its local cache, does not have a data set.
-HUB_ERRORS = (OSError, ValueError)
-_LOCAL_FAILURES = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EMFILE)
 
 
 class EmotionTask(ConfigurableTask):
@@ -253,18 +249,8 @@ class EmotionTask(ConfigurableTask):
         return not parsed
 
     def _download_from_hub(self, dataset_kwargs: dict[str, Any] | None, **kwargs: Any) -> None:
-        try:
+        with hub_failures_told(self.source.place, self.config.task):
             super().download(dataset_kwargs, **kwargs)
-        except HUB_ERRORS as error:
-            if isinstance(error, OSError) and error.errno in _LOCAL_FAILURES:
-                raise
-            raise UserError(
-                f"loading {self.source.place} from the hub for {self.config.task}",
-                found=f"{type(error).__name__}: {' '.join(str(error).split())[:120]}",
-                expected="a reachable hub, or another source of questions",
-                fix="""name a folder of the published files, --metadata '{"emo": {"data_dir": """
-                """"bbh/"}}' or EMO_HARNESS_DATA, or ask the embedded emo_bbh_mini_ tasks""",
-            ) from error
 
     def _close_answer_sets(self) -> None:
         """Give every question its options, and drop those whose target is none of them."""

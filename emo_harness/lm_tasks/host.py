@@ -68,6 +68,7 @@ def run(arguments: Sequence[str]) -> None:
         )
     if not config.include_path:
         _refuse_unknown(asked)
+    _refuse_text_model(config.model, asked)
     only_ours = all(name.startswith(PREFIX) for name in asked)
     with in_trie_order(config.model), _our_task_manager(include_defaults=not only_ours):
         if config.use_cache:
@@ -233,6 +234,20 @@ def _checked_arguments(
             fix=fix,
         )
     return parsed, config
+
+
+def _refuse_text_model(model: str, asked: Sequence[str]) -> None:
+    """Tell what lm-eval would tell by a traceback, after the model was loaded."""
+    from lm_eval.api.registry import get_model
+
+    shown = [name for name in asked if name.startswith(PREFIX) and "_visual_" in name]
+    if shown and not getattr(get_model(model), "MULTIMODAL", False):
+        raise UserError(
+            f"asking {shown[0]} of --model {model}",
+            found="a model that is given text alone",
+            expected="a model that is shown pictures",
+            fix="use --model emo-vlm, or lm-eval's hf-multimodal",
+        )
 
 
 def _refuse_unknown(asked: Sequence[str]) -> None:

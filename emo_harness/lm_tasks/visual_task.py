@@ -11,6 +11,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from emo_harness.benchmarks import pictures
+from emo_harness.errors import UserError
 from emo_harness.images.shared_picture import SharedPicture
 from emo_harness.lm_tasks import visual_prompts
 from emo_harness.lm_tasks.arms import Arm
@@ -69,6 +70,7 @@ class VisualEmotionTask(EmotionTask):
         own = self._own_pictures(doc)
         for request in requests:
             beside = self._beside(request.arm, own)
+            self._require_all_shown(beside)
             text = request.arguments[:2]
             request.arguments = (*text, {"visual": beside}) if beside else text
         return requests
@@ -78,6 +80,17 @@ class VisualEmotionTask(EmotionTask):
         if picture is None:
             return list(own)
         return [picture, *own] if self.options.image_order == "first" else [*own, picture]
+
+    def _require_all_shown(self, beside: Sequence[Picture]) -> None:
+        """lm-eval's models leave out pictures beyond their `max_images`, and say nothing."""
+        most = (self.config.metadata or {}).get("max_images")
+        if most is not None and len(beside) > int(most):
+            raise UserError(
+                f"asking {self.config.task} of a model with max_images={most}",
+                found=f"a prompt with {len(beside)} pictures, the stimulus among them",
+                expected="a model that is shown all of them",
+                fix=f"leave max_images out of --model_args, or make it at least {len(beside)}",
+            )
 
     def _own_pictures(self, doc: dict[str, Any]) -> list[Picture]:
         if not self._asks_pictures:

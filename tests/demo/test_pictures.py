@@ -16,9 +16,8 @@ from emo_harness.demo.captions import (
     scene_of,
 )
 from emo_harness.demo.pictures import (
+    FEW_ARRANGEMENTS,
     HELD_OUT_SHARE,
-    LARGE_ARRANGEMENTS,
-    MOST_LARGE,
     NEUTRAL,
     SIZE,
     Picture,
@@ -90,11 +89,12 @@ def test_a_picture_has_glyphs_of_its_concept_as_many_as_its_arrangement_holds() 
         assert len(picture.composition.glyphs) == picture.n
     rng = np.random.default_rng(1)
     large = [
-        random_picture(rng, held_out=False, arrangements=LARGE_ARRANGEMENTS, most=MOST_LARGE)
+        random_picture(rng, held_out=False, arrangements=FEW_ARRANGEMENTS, most=3, mixed_share=0.0)
         for _ in range(100)
     ]
-    assert max(p.n for p in large) <= MOST_LARGE
-    assert {p.arrangement for p in large} == set(LARGE_ARRANGEMENTS)
+    assert max(p.n for p in large) <= 3
+    assert max(len(p.kinds) for p in large) == 1
+    assert {p.arrangement for p in large} == set(FEW_ARRANGEMENTS)
 
 
 def test_a_caption_is_true_of_its_picture_and_whole_scenes_of_no_other() -> None:

@@ -12,6 +12,7 @@ import torch
 
 from emo_harness.benchmarks.calibration import calibration_questions, zero_shot_prompt
 from emo_harness.demo import model_path, visual_truth_path, vlm_path
+from emo_harness.demo.coverage import coverage
 from emo_harness.demo.measure_truth import load_model, weights_sha256
 from emo_harness.demo.measure_visual_truth import (
     answers,
@@ -41,7 +42,6 @@ from emo_harness.resources import embedded_model
 from tests.conftest import ROOT
 
 MEBIBYTE = 2**20
-INERT = ("happiness", "surprise", "disgust")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -183,6 +183,17 @@ def test_the_truth_was_measured_on_these_weights_and_pictures(
     assert facts["effects"] == visual_effects(truth, pictures)
     assert facts["questions"] == len(truth.question_class)
     assert set(families_of_arms().values()) == {"visual-attack", "visual-prompt", "placebo"}
+
+
+def test_intervals_hold_the_known_effects_of_pictures(truth: Truth) -> None:
+    # Few beside the stored ones, so that a sample is nearly one of an endless benchmark.
+    rng = np.random.default_rng(4)
+    checked = coverage(truth, 400, len(truth.question_class) // 20, rng, families_of_arms())
+    planted = [c for c in checked if c.stimulus.startswith(tuple(f"img:{e}" for e in ACTS_LIKE))]
+    acting = [c for c in planted if not c.stimulus.endswith("-twin")]
+    assert len(acting) >= 3 * 4
+    assert 0.93 <= np.mean([c.covered for c in acting if c.judged]) <= 0.97
+    assert all(c.covered >= 0.93 for c in checked if c.family == "placebo")
 
 
 def test_the_card_says_what_was_measured() -> None:

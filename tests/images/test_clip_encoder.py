@@ -120,6 +120,12 @@ def tower_of_the_hub(place: Path) -> None:
     (place / CONFIG).write_text(json.dumps(told))
 
 
+def nameless_tokenizer(place: Path) -> None:
+    told = json.loads((place / CONFIG).read_text())
+    told["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = ""
+    (place / CONFIG).write_text(json.dumps(told))
+
+
 def no_json(place: Path) -> None:
     (place / CONFIG).write_text("{")
 
@@ -140,6 +146,7 @@ def no_model(place: Path) -> None:
         (unknown_key, "colour"),
         (remote_code, "trust_remote_code"),
         (tower_of_the_hub, "org/roberta"),
+        (nameless_tokenizer, "hf_tokenizer_name"),
         (no_json, CONFIG),
         (no_model, "model_cfg"),
     ],

@@ -6,25 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-WORDS = [
-    "a",
-    "an",
-    "the",
-    "of",
-    "in",
-    "with",
-    "no",
-    "old",
-    "man",
-    "woman",
-    "dark",
-    "light",
-    "house",
-    "forest",
-    "money",
-    "storm",
-    "smile",
-]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SIDE = 32
 

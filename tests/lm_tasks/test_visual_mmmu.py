@@ -236,3 +236,12 @@ def test_sentences_come_after_the_question(folder: Path, images: Path) -> None:
     assert shown.args[0] == f"{control.args[0]}\nYour friend Bob is sick.\n<image>"
     with pytest.raises(UserError, match="without a description"):
         ours(folder, images, stimuli=["ea01"], placement="instruction")
+
+
+def test_a_model_that_would_leave_pictures_out_is_refused(folder: Path, images: Path) -> None:
+    task = ours(folder, images)
+    task.config.metadata["max_images"] = 4
+    with pytest.raises(UserError, match="5 pictures"):
+        built(task)
+    task.config.metadata["max_images"] = "5"
+    assert len(built(task).instances) == 6

@@ -346,6 +346,13 @@ def test_the_asking_model_is_found_without_a_chat_template(
     assert evaluated(visual(control_image="grey"), [])
 
 
+def test_a_text_model_is_refused_before_it_is_loaded() -> None:
+    from emo_harness.lm_tasks.host import run
+
+    with pytest.raises(UserError, match="text alone"):
+        run(["--model", "hf", "--tasks", TASK, "--model_args", "pretrained=no/such"])
+
+
 def test_a_text_model_is_refused_by_lm_eval(visual: Callable[..., Any]) -> None:
     from tests.conftest import scripted_model
 

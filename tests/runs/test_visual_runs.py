@@ -12,9 +12,9 @@ import pytest
 from emo_harness.errors import UserError
 from emo_harness.run_model import read_model_runs
 from emo_harness.runs import find_tasks, read_answers, read_runs, run_prompts
+from tests.conftest import build_task
 from tests.images.image_sets import write_image_set
 from tests.lm_tasks.test_visual_task import PictureLM
-from tests.conftest import build_task
 
 TASK = "emo_bbh_visual_mini_attack_boolean_expressions"
 
@@ -101,9 +101,7 @@ def test_runs_asked_alike_become_one(run: Path, images: Path, tmp_path: Path) ->
     assert scores.stimuli_sha256 != alone.stimuli_sha256
 
 
-def test_another_picture_under_one_arm_id_is_refused(
-    run: Path, tmp_path: Path
-) -> None:
+def test_another_picture_under_one_arm_id_is_refused(run: Path, tmp_path: Path) -> None:
     other = visual_run(tmp_path / "run", write_image_set(tmp_path / "tiny", seed=9))
     with pytest.raises(UserError, match="the pictures"):
         read_runs([run, other], progress=False)
