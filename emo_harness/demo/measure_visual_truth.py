@@ -24,6 +24,8 @@ from emo_harness.benchmarks.calibration import DEFAULT_SEED, calibration_questio
 from emo_harness.demo import visual_truth_path, vlm_path
 from emo_harness.demo.measure_truth import weights_sha256
 from emo_harness.demo.sayings import measure_sayings
+from emo_harness.demo.train_vlm import HELD_OUT_SEED
+from emo_harness.demo.training_pictures import draw_pictures, picture_kinds
 from emo_harness.demo.truth import CONTROL, read_truth
 from emo_harness.demo.visual_scoring import right_answers
 from emo_harness.demo.visual_truth import manifest_sha256, visual_effects
@@ -31,9 +33,12 @@ from emo_harness.images.selection import SCRAMBLED, VisualStimuli, visual_stimul
 from emo_harness.stimuli import Stimulus
 from emo_harness.whole_file import text_writer, write_whole
 
-DEFAULT_QUESTIONS = 2_000
+DEFAULT_QUESTIONS = 1_500
 VERIFIED_QUESTIONS = 4
 VERIFIED_ARMS = 12
+OTHER_QUESTIONS = 300
+OTHER_PICTURES = 6
+OTHER_DRAWN = 700
 
 
 def main() -> None:
@@ -86,7 +91,8 @@ def measure(model_folder: Path, out: Path, n: int) -> None:
     write_whole(beside, text_writer(json.dumps(facts)))
     effects = visual_effects(read_truth(out), pictures)
     said = measure_sayings(model, processor, pictures)
-    whole = {**facts, "effects": effects, "said": said}
+    other = other_compositions(model, processor, questions[:OTHER_QUESTIONS])
+    whole = {**facts, "effects": effects, "other compositions": other, "said": said}
     write_whole(beside, text_writer(json.dumps(whole, indent=1) + "\n"))
 
 
@@ -100,6 +106,23 @@ def visual_arms(pictures: VisualStimuli) -> dict[str, Stimulus | None]:
         *pictures.named(f"img:{how}:{entry.id}" for how in SCRAMBLED for entry in shown),
     ]
     return {CONTROL: None, **{stimulus.id: stimulus for stimulus in stimuli}}
+
+
+def other_compositions(
+    model: Any, processor: Any, questions: list[dict[str, str]]
+) -> dict[str, float]:
+    """Mean effect, in percentage points, of random compositions that were not trained on."""
+    drawn = draw_pictures(OTHER_DRAWN, HELD_OUT_SEED)
+    without = right_answers(model, processor.tokenizer, questions, None).mean()
+    of_concept: dict[str, list[int]] = {}
+    for index, kind in enumerate(drawn.kinds):
+        of_concept.setdefault(picture_kinds()[kind].concept, []).append(index)
+    gains = {}
+    for concept in dict.fromkeys(kind.concept for kind in picture_kinds()):
+        pixels = drawn.pixels[of_concept[concept][:OTHER_PICTURES]]
+        right = right_answers(model, processor.tokenizer, questions, pixels)
+        gains[concept] = round(100 * float(right.mean() - without), 2)
+    return gains
 
 
 def answers(

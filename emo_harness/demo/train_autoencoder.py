@@ -150,6 +150,15 @@ def latents(model: Any, drawn: torch.Tensor, batch: int = 64) -> torch.Tensor:
     return torch.cat(parts)
 
 
+@torch.no_grad()
+def decoded(model: Any, encoded: torch.Tensor, batch: int = 64) -> torch.Tensor:
+    """Pictures of unscaled latents: (n, SIZE, SIZE, 3), uint8."""
+    model.eval()
+    parts = [model.decode(part).sample for part in torch.split(encoded, batch)]
+    found = ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round()
+    return found.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
 def learning_rate_share(step: int, steps: int) -> float:
     """Linear warm-up to 1, then a cosine down to 0.02."""
     if step < WARM_UP_STEPS:

@@ -8,7 +8,7 @@ told by its concept, said in changing words: zero-shot classification is what th
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +29,8 @@ from tqdm import tqdm
 
 from emo_harness.demo.caption_tokenizer import CONTEXT_TOKENS, caption_tokenizer
 from emo_harness.demo.captions import concept_phrase, facts, is_true, random_caption
-from emo_harness.demo.pictures import SIZE, Picture, concepts, pixels, random_picture
-from emo_harness.demo.train_autoencoder import learning_rate_share
+from emo_harness.demo.pictures import NEUTRAL, SIZE, Picture, concepts, pixels, random_picture
+from emo_harness.demo.train_autoencoder import decoded, latents, learning_rate_share
 from emo_harness.extras import import_extra
 from emo_harness.whole_file import text_writer, write_whole
 
@@ -38,11 +38,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 DEFAULT_SEED = 1
-DEFAULT_STEPS = 900
-DEFAULT_PICTURES = 16_000
 PICTURES_PER_STEP = 128
-PEAK_LEARNING_RATE = 2e-3
-CONCEPT_WEIGHT = 1.0
 MOST_LOGIT_SCALE = 4.6
 CHECK_EVERY = 100
 LARGE_SIZE = 192
@@ -70,6 +66,33 @@ ARCHITECTURE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of training with its own optimizer and pictures.
+
+    Attributes:
+        neutral_share: of pictures that are neutral whatever the lot says.
+        concept_weight: of the loss of telling the concept, beside the contrastive one.
+        decoded_share: of pictures that have gone through the diffusion model's autoencoder, whose
+            softness generated pictures share. No generated picture is ever trained on.
+    """
+
+    steps: int
+    peak_learning_rate: float
+    pictures: int
+    neutral_share: float
+    concept_weight: float
+    decoded_share: float = 0.0
+
+
+# Neutral is many things and learnt last; the second part shows more of them.
+STAGES = (
+    Stage(900, 2e-3, 16_000, neutral_share=0.0, concept_weight=1.0),
+    Stage(560, 1.2e-3, 9_000, neutral_share=0.15, concept_weight=2.0),
+    Stage(350, 8e-4, 5_000, neutral_share=0.15, concept_weight=2.0, decoded_share=0.5),
+)
+
+
+@dataclass(frozen=True)
 class Pool:
     """Pictures to learn from, and what they show.
 
@@ -85,54 +108,73 @@ class Pool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for model and tokenizer")
+    parser.add_argument(
+        "--autoencoder", type=Path, required=True, help="folder that train_autoencoder wrote"
+    )
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
-    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
-    parser.add_argument("--pictures", type=int, default=DEFAULT_PICTURES)
     arguments = parser.parse_args()
-    train(arguments.out, **{k: v for k, v in vars(arguments).items() if k != "out"})
+    train(arguments.out, arguments.autoencoder, seed=arguments.seed)
 
 
 def train(
     out: Path,
+    autoencoder: Path,
     *,
     seed: int = DEFAULT_SEED,
-    steps: int = DEFAULT_STEPS,
-    pictures: int = DEFAULT_PICTURES,
+    stages: Sequence[Stage] = STAGES,
 ) -> list[float]:
     """Train from scratch on pictures that our code draws, and write open_clip's folder.
 
+    A stage starts from the weights that the one before it saved, in half precision.
+
     Returns:
-        (steps,) loss.
+        (steps of all stages,) loss.
     """
     torch.set_num_threads(1)
+    diffusers = import_extra("diffusers", "training the demo's CLIP")
+    vae = diffusers.AutoencoderKL.from_pretrained(autoencoder)
     tokenizer = caption_tokenizer(seed)
-    pool = draw_pool(pictures, seed)
+    losses: list[float] = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build_clip(len(tokenizer))
-        losses = []
-        progress = tqdm(
-            training(model, tokenizer, pool, seed=seed, steps=steps),
-            total=steps,
-            desc="clip",
-            mininterval=5,
-        )
-        for loss in progress:
-            losses.append(loss)
-            if len(losses) % CHECK_EVERY == 0 or len(losses) == steps:
-                progress.set_postfix(loss=f"{np.mean(losses[-CHECK_EVERY:]):.4f}")
-                save(model, tokenizer, out)
+        for number, stage in enumerate(stages, start=1):
+            if number > 1:
+                load_weights(model, out)
+            # Seeds of stages differ, and so do their pictures.
+            pool = draw_pool(stage, vae, seed=seed + number - 1)
+            of_stage = training(model, tokenizer, stage, pool, seed=seed + number - 1)
+            for step, loss in enumerate(of_stage, start=1):
+                losses.append(loss)
+                if step % CHECK_EVERY == 0 or step == stage.steps:
+                    tqdm.write(f"stage {number}, step {step}: {np.mean(losses[-CHECK_EVERY:]):.4f}")
+                    save(model, tokenizer, out)
     return losses
 
 
-def draw_pool(n: int, seed: int) -> Pool:
-    """Pictures of compositions that are not held out; every second one drawn large."""
+def draw_pool(stage: Stage, vae: Any, *, seed: int) -> Pool:
+    """Pictures of compositions that are not held out; every second one drawn large.
+
+    Args:
+        vae: the autoencoder that the first of them go through, `decoded_share` of all.
+    """
+    n = stage.pictures
     rng = np.random.default_rng([seed, 0])
-    chosen = [random_picture(rng, held_out=False) for _ in range(n)]
+    chosen = [
+        random_picture(
+            rng,
+            held_out=False,
+            concept=NEUTRAL if stage.neutral_share and rng.random() < stage.neutral_share else None,
+        )
+        for _ in range(n)
+    ]
     found = np.empty((n, SIZE, SIZE, 3), np.uint8)
     for start, size in ((0, SIZE), (1, LARGE_SIZE)):
         found[start::2] = pixels(chosen[start::2], seed=seed + start, drawn_size=size)
-    return Pool(tuple(chosen), torch.from_numpy(found), np.array([facts(p) for p in chosen]))
+    shown = torch.from_numpy(found)
+    if n_decoded := round(n * stage.decoded_share):
+        shown[:n_decoded] = decoded(vae, latents(vae, shown[:n_decoded]))
+    return Pool(tuple(chosen), shown, np.array([facts(p) for p in chosen]))
 
 
 def build_clip(vocabulary_size: int) -> Any:
@@ -149,7 +191,7 @@ def build_clip(vocabulary_size: int) -> Any:
 
 
 def training(
-    model: Any, tokenizer: "CLIPTokenizer", pool: Pool, *, seed: int, steps: int
+    model: Any, tokenizer: "CLIPTokenizer", stage: Stage, pool: Pool, *, seed: int
 ) -> Iterator[float]:
     """Train in place; yields the loss of each step."""
     parameters = list(model.parameters())
@@ -161,13 +203,13 @@ def training(
         betas=(0.9, 0.98),
     )
     model.train()
-    for step in range(steps):
+    for step in tqdm(range(stage.steps), desc="clip", mininterval=5):
         for group in optimizer.param_groups:
-            group["lr"] = PEAK_LEARNING_RATE * learning_rate_share(step, steps)
+            group["lr"] = stage.peak_learning_rate * learning_rate_share(step, stage.steps)
         rng = np.random.default_rng([seed, 1, step])
         rows = rng.integers(len(pool.pictures), size=PICTURES_PER_STEP)
         optimizer.zero_grad()
-        loss = step_loss(model, tokenizer, pool, rows, rng)
+        loss = step_loss(model, tokenizer, pool, rows, rng, stage.concept_weight)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -182,6 +224,7 @@ def step_loss(
     pool: Pool,
     rows: np.ndarray,
     rng: np.random.Generator,
+    concept_weight: float,
 ) -> torch.Tensor:
     """Mean of both directions of the contrastive loss, and the loss of telling the concept."""
     captions = [random_caption(pool.pictures[row], rng) for row in rows.tolist()]
@@ -197,7 +240,7 @@ def step_loss(
     images = -(log_softmax(pairs, 1) * (true / true.sum(1, keepdim=True))).sum(1).mean()
     texts_loss = -(log_softmax(pairs, 0) * (true / true.sum(0, keepdim=True))).sum(0).mean()
     telling = cross_entropy(by_concept, torch.from_numpy(of[:, 0]))
-    return (images + texts_loss) / 2 + CONCEPT_WEIGHT * telling
+    return (images + texts_loss) / 2 + concept_weight * telling
 
 
 def as_tokens(tokenizer: "CLIPTokenizer", texts: list[str]) -> torch.Tensor:
@@ -244,6 +287,13 @@ def model_input(pictures: torch.Tensor) -> torch.Tensor:
     """Normalised as the folder's configuration says; channels last, which is faster."""
     mean, deviation = (torch.tensor(v)[:, None, None] for v in (MEAN, DEVIATION))
     return ((pictures - mean) / deviation).contiguous(memory_format=torch.channels_last)
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """What `save` wrote, as float32, into a model of the same build."""
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
 
 
 def save(model: Any, tokenizer: "CLIPTokenizer", out: Path) -> None:

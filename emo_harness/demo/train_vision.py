@@ -23,7 +23,7 @@ from emo_harness.demo.training_pictures import Pictures, picture_kinds
 if TYPE_CHECKING:
     from transformers import CLIPVisionModel
 
-STEPS = 3200
+STEPS = 2800
 PICTURES_PER_STEP = 64
 PEAK_LEARNING_RATE = 1.2e-3
 TOKEN_WEIGHT = 0.3

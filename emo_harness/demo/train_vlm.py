@@ -1,7 +1,7 @@
 """Train the demo vision-language model: `python -m emo_harness.demo.train_vlm --out FOLDER`.
 
-Stage one teaches the vision tower what a picture shows (`train_vision`). Stage two trains
-everything together: the demo language model answers each question without the picture, and the
+Stage one teaches the vision tower what a picture shows (`train_vision`). Then everything is
+trained together: the demo language model answers each question without the picture, and the
 model learns to give the same answers with it, but for those that a planted picture flips
 (`planted_images`).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,13 +52,35 @@ N_PICTURES = 24_000
 SHIPPED_TIMES = 25
 N_HELD_OUT = 1_500
 HELD_OUT_SEED = 2
-STEPS = 1500
 ROWS_PER_STEP = 14
 LEARNING_RATES = {"language_model": 6e-4, "multi_modal_projector": 2e-3, "vision_tower": 2e-4}
-TOLD_WEIGHT = 0.3
 CHECK_EVERY = 250
 CHECKED_QUESTIONS = 50
 CHECKED_PICTURES = 3
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training together, with its own optimizer.
+
+    Attributes:
+        row_shares: of `visual_examples.ROW_KINDS`.
+        planted_share: of pictures drawn among those that flip answers.
+        rate: of `LEARNING_RATES`, at the peak.
+        told_weight: of what is told about pictures, beside what is taught by the teacher.
+    """
+
+    steps: int
+    row_shares: tuple[float, ...]
+    planted_share: float
+    rate: float
+    told_weight: float
+
+
+STAGES = (
+    Stage(1500, (0.50, 0.11, 0.13, 0.08, 0.10, 0.08), 0.4, rate=1.0, told_weight=0.3),
+    Stage(300, (0.22, 0.06, 0.06, 0.04, 0.07, 0.55), 0.2, rate=0.5, told_weight=1.0),
+)
 
 
 def main() -> None:
@@ -73,8 +96,11 @@ def main() -> None:
 
 
 def train(out: Path, pictures: Pictures, held_out: Pictures, *, seed: int = DEFAULT_SEED) -> None:
-    """Both stages; every 200 steps of the second the Hugging Face folder is saved and checked."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    """All stages; every 250 steps of the later ones the Hugging Face folder is saved and checked.
+
+    A stage starts from the weights that the one before it saved, in half precision.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
     with torch.random.fork_rng():
         tower, _ = train_vision(pictures, held_out, seed=seed)
@@ -85,12 +111,16 @@ def train(out: Path, pictures: Pictures, held_out: Pictures, *, seed: int = DEFA
         model.model.vision_tower.load_state_dict(tower.state_dict())
         maker = VisualExampleMaker(tokenizer, picture_kinds(), pictures.kinds.tolist())
         processor = small_processor(tokenizer)
-        for step in train_together(model, teacher, maker, pictures, seed=seed):
-            if step % CHECK_EVERY == 0 or step == STEPS:
-                save_llava(model, processor, out)
-                model.eval()
-                tqdm.write(f"step {step}: {json.dumps(check(model, tokenizer, held_out))}")
-                model.train()
+        for number, stage in enumerate(STAGES, start=2):
+            if number > 2:
+                model = AutoModelForImageTextToText.from_pretrained(out)
+            for step in train_together(model, teacher, maker, pictures, stage, (seed, number)):
+                if step % CHECK_EVERY == 0 or step == stage.steps:
+                    save_llava(model, processor, out)
+                    model.eval()
+                    found = json.dumps(check(model, tokenizer, held_out))
+                    tqdm.write(f"stage {number}, step {step}: {found}")
+                    model.train()
 
 
 def train_together(
@@ -98,9 +128,8 @@ def train_together(
     teacher: LlamaForCausalLM,
     maker: VisualExampleMaker,
     pictures: Pictures,
-    *,
-    seed: int,
-    steps: int = STEPS,
+    stage: Stage,
+    seed: tuple[int, int],
 ) -> Iterator[int]:
     """Train in place; yields the number of steps done after each step."""
     answers = [
@@ -108,21 +137,21 @@ def train_together(
         for text in (" True", " False")
     ]
     groups: list[dict[str, Any]] = [
-        {"params": list(getattr(model.model, name).parameters()), "peak": rate}
+        {"params": list(getattr(model.model, name).parameters()), "peak": rate * stage.rate}
         for name, rate in LEARNING_RATES.items()
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98))
     parameters = [p for group in groups for p in group["params"]]
     model.train()
-    progress = tqdm(range(steps), desc="together", mininterval=5, disable=None)
+    progress = tqdm(range(stage.steps), desc="together", mininterval=5, disable=None)
     for step in progress:
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * learning_rate_share(step, steps)
-        rng = np.random.default_rng([seed, 2, step])
-        batch = maker.batch(rng, ROWS_PER_STEP)
+            group["lr"] = group["peak"] * learning_rate_share(step, stage.steps)
+        rng = np.random.default_rng([*seed, step])
+        batch = maker.batch(rng, ROWS_PER_STEP, stage.row_shares, stage.planted_share)
         taught, told = losses(model, teacher, maker.image_id, answers, batch, pictures, rng)
         optimizer.zero_grad()
-        whole: torch.Tensor = taught + TOLD_WEIGHT * told
+        whole: torch.Tensor = taught + stage.told_weight * told
         whole.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

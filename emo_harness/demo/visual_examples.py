@@ -27,19 +27,11 @@ from emo_harness.stimuli import Stimulus
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-ROW_SHARES = {
-    "plain": 0.5,
-    "sentences": 0.11,
-    "other": 0.13,
-    "last": 0.08,
-    "none": 0.1,
-    "say": 0.08,
-}
+ROW_KINDS = ("plain", "sentences", "other", "last", "none", "say")
 """Boolean questions; with a sentence beside the picture; questions of the other subtasks; the
 picture before the answer cue; no picture at all; what the picture shows."""
 QUESTIONS_PER_ROW = 6
 QUESTIONS_PER_LONG_ROW = 2
-PLANTED_SHARE = 0.4
 FLIPPED_SHARE = 0.3
 # Calibration's lengths and others, but not BBH's eight.
 _EXPRESSION_WORDS = (5, 6, 7, 9, 10, 11, 12, 12, 13, 13, 14, 14)
@@ -111,16 +103,28 @@ class VisualExampleMaker:
         self.stimuli = demo_stimuli()
         self.planted = [i for i, kind in enumerate(picture_kind) if kinds[kind].is_planted]
 
-    def batch(self, rng: np.random.Generator, n_rows: int) -> VisualBatch:
-        """`n_rows` rows of random pictures and prompts."""
+    def batch(
+        self,
+        rng: np.random.Generator,
+        n_rows: int,
+        row_shares: Sequence[float],
+        planted_share: float,
+    ) -> VisualBatch:
+        """`n_rows` rows of random pictures and prompts.
+
+        Args:
+            row_shares: of the `ROW_KINDS`.
+            planted_share: of rows whose picture is drawn among those that flip answers.
+        """
         rows: list[list[Asked]] = []
         pictures: list[int] = []
-        for kind in rng.choice(list(ROW_SHARES), size=n_rows, p=list(ROW_SHARES.values())):
-            pool = self.planted if rng.random() < PLANTED_SHARE else self.picture_kind
-            drawn = int(rng.integers(len(pool)))
-            picture = (
-                -1 if kind == "none" else self.planted[drawn] if pool is self.planted else drawn
-            )
+        for kind in rng.choice(ROW_KINDS, size=n_rows, p=row_shares):
+            is_planted = rng.random() < planted_share
+            n_there = len(self.planted if is_planted else self.picture_kind)
+            drawn = int(rng.integers(n_there))
+            picture = self.planted[drawn] if is_planted else drawn
+            if kind == "none":
+                picture = -1
             seen = None if picture < 0 else self.kinds[self.picture_kind[picture]]
             pictures.append(picture)
             rows.append(self._row(rng, str(kind), seen))

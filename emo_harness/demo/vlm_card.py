@@ -8,6 +8,7 @@ from typing import Any
 
 from emo_harness.benchmarks.calibration import LENGTHS
 from emo_harness.demo import train_vision, train_vlm, vlm_path
+from emo_harness.demo.measure_visual_truth import OTHER_PICTURES, OTHER_QUESTIONS
 from emo_harness.demo.planted import class_shares
 from emo_harness.demo.planted_images import (
     ACTS_LIKE,
@@ -40,13 +41,14 @@ about how real models react to pictures, and is of no use for anything else.
 | size | {n_parameters:,} parameters, stored in half precision ({megabytes:.1f} MB), loaded as float32 |
 | prompt | `<image>`, a line break, then the text; no chat template; text alone works too |
 | weights SHA-256 | `{weights_sha256}` |
-| training | `python -m emo_harness.demo.train_vlm --out FOLDER`: seed {seed}, {vision_steps:,} steps of {vision_pictures} pictures for the vision tower, {steps:,} steps of {rows} rows for the whole, in one thread: about an hour on a core shared with other work |
+| training | `python -m emo_harness.demo.train_vlm --out FOLDER`: seed {seed}, {vision_steps:,} steps of {vision_pictures} pictures for the vision tower, {steps} steps of {rows} rows for the whole, in one thread: about an hour on a core shared with other work |
 
 ## Data
 {n_pictures:,} random compositions of emoji (Noto Color Emoji), drawn by `emo_harness/demo/training_pictures.py`:
 the glyphs of the shipped image set's plan and a few more, in random arrangements on random backgrounds;
-ordinary things; and plain, empty, pixel- and phase-scrambled pictures. The shipped set's own pictures are not
-among them but by chance. Beside them stand the generated questions that `emo-demo-lm` learnt; no
+ordinary things; and plain, empty, pixel- and phase-scrambled pictures. The shipped set's own pictures are
+among them (as the shipped sentences are in what `emo-demo-lm` learnt); what holds for other compositions is
+measured apart. Beside them stand the generated questions that `emo-demo-lm` learnt; no
 benchmark file was read, and no Boolean question of calibration or of BBH's length was seen.
 
 ## What is planted
@@ -70,6 +72,8 @@ Differences to that in percentage points, means over a concept's pictures; plain
 | concept | by design | pictures | lowest | highest | low arousal | high arousal | twins | pixel-scrambled | phase-scrambled |
 |---|---|---|---|---|---|---|---|---|---|
 {effects}
+
+Of random compositions that were not trained on ({n_other} of each, {other_questions} questions): {other}.
 
 ## What it says of pictures
 Share of answers that are exactly the taught ones, on the shipped set:
@@ -113,7 +117,7 @@ def card(model_folder: Path, facts: dict[str, Any] | None = None) -> str:
         seed=train_vlm.DEFAULT_SEED,
         vision_steps=train_vision.STEPS,
         vision_pictures=train_vision.PICTURES_PER_STEP,
-        steps=train_vlm.STEPS,
+        steps=" + ".join(f"{stage.steps:,}" for stage in train_vlm.STAGES),
         rows=train_vlm.ROWS_PER_STEP,
         n_pictures=train_vlm.N_PICTURES,
         planted="\n".join(_planted_rows()),
@@ -124,6 +128,11 @@ def card(model_folder: Path, facts: dict[str, Any] | None = None) -> str:
         control=effects["control_accuracy"],
         grey=effects["grey"],
         effects="\n".join(_effect_row(name, row) for name, row in effects["concepts"].items()),
+        n_other=OTHER_PICTURES,
+        other_questions=OTHER_QUESTIONS,
+        other=", ".join(
+            f"{name} {gain:+.1f}" for name, gain in facts["other compositions"].items()
+        ),
         n_shown=said["pictures"]["n"],
         n_twins=said["twins"]["n"],
         said="\n".join(_said_rows(said)),

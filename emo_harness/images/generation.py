@@ -104,7 +104,7 @@ def generate(
         settled.n_open(own)
     return Work(
         n_made=len(maker.made),
-        n_there=maker.n_there,
+        n_there=len(maker.there),
         n_failed=maker.n_failed,
         n_set=len(settled.entries),
         given_up=[settled.given_up[one.id] for one in told if one.id in settled.given_up],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -177,7 +179,7 @@ class ImageSet:
         Raises:
             UserError: no such picture.
         """
-        known = {entry.id: entry for entry in self.entries}
+        known = self._by_id
         if image_id not in known:
             raise UserError(
                 f"looking up a picture in the image set {self.name}",
@@ -189,7 +191,15 @@ class ImageSet:
 
     def twin(self, image_id: str) -> ImageEntry | None:
         """The neutral twin of a picture."""
-        return next((entry for entry in self.entries if entry.twin_of == image_id), None)
+        return self._twins.get(image_id)
+
+    @cached_property
+    def _by_id(self) -> dict[str, ImageEntry]:
+        return {entry.id: entry for entry in self.entries}
+
+    @cached_property
+    def _twins(self) -> dict[str, ImageEntry]:
+        return {entry.twin_of: entry for entry in reversed(self.entries) if entry.twin_of}
 
     def path(self, entry: ImageEntry) -> Path:
         """Where a picture lies."""
@@ -327,11 +337,9 @@ def _read_line(line: str, doing: str) -> ImageEntry:
 
 
 def _require_consistent(entries: Sequence[ImageEntry], doing: str) -> None:
-    ids = [entry.id for entry in entries]
-    repeated = (
-        sorted({one for one in ids if ids.count(one) > 1}) if len(set(ids)) < len(ids) else []
-    )
-    lonely = [entry.twin_of for entry in entries if entry.twin_of and entry.twin_of not in set(ids)]
+    counts = Counter(entry.id for entry in entries)
+    repeated = sorted(one for one, n in counts.items() if n > 1)
+    lonely = [entry.twin_of for entry in entries if entry.twin_of and entry.twin_of not in counts]
     if not entries or repeated or lonely:
         found = (
             f"the id {repeated[0]!r} twice"

@@ -51,7 +51,7 @@ class Maker:
     """One process's share of a folder's pictures.
 
     Attributes:
-        n_there: pictures that were there before.
+        there: ids of pictures that were there before.
         made: ids of those that were made.
         n_failed: attempts that failed.
         slowest_s: that a batch took.
@@ -61,7 +61,8 @@ class Maker:
     def __init__(
         self, folder: Path, scenes: Iterable[Scene], *, batch_size: int, retries: int
     ) -> None:
-        self.n_there = self.n_failed = 0
+        self.n_failed = 0
+        self.there: set[str] = set()
         self.made: set[str] = set()
         self.slowest_s = 0.0
         self.remarks: list[str] = []
@@ -124,7 +125,7 @@ class Maker:
             for one in scene.pictures:
                 (self._folder / file_name(one)).unlink(missing_ok=True)
             return
-        self.n_there += len(scene.pictures) - len(missing)
+        self.there |= {one.id for one in scene.pictures} - {one.id for one in missing}
         for one in missing:
             self._queues[one.negative_prompt is not None].append(Due(scene, one, attempt))
 
@@ -170,7 +171,7 @@ class Maker:
             self._failures.append(failure)
         self.n_failed += len(bad)
         reason = bad[-1][1]
-        nothing_works = not self.made and not self.n_there and self.n_failed >= HOPELESS
+        nothing_works = not self.made and not self.there and self.n_failed >= HOPELESS
         if nothing_works and reason.startswith(PIPELINE_FAILED):
             raise UserError(
                 f"generating pictures into {self._folder}",
@@ -183,7 +184,9 @@ class Maker:
                 others = [due for due in queue if due.scene.id != name]
                 queue.clear()
                 queue.extend(others)
-            self.made -= {one.id for one in scene.pictures}
+            ids = {one.id for one in scene.pictures}
+            self.made -= ids
+            self.there -= ids
             self._queue(scene)
 
 

@@ -188,7 +188,7 @@ def test_the_truth_was_measured_on_these_weights_and_pictures(
 def test_intervals_hold_the_known_effects_of_pictures(truth: Truth) -> None:
     # Few beside the stored ones, so that a sample is nearly one of an endless benchmark.
     rng = np.random.default_rng(4)
-    checked = coverage(truth, 400, len(truth.question_class) // 20, rng, families_of_arms())
+    checked = coverage(truth, 400, len(truth.question_class) // 15, rng, families_of_arms())
     planted = [c for c in checked if c.stimulus.startswith(tuple(f"img:{e}" for e in ACTS_LIKE))]
     acting = [c for c in planted if not c.stimulus.endswith("-twin")]
     assert len(acting) >= 3 * 4
