@@ -39,7 +39,7 @@ demo: $(BIN)/.installed
 	  --gen_kwargs max_gen_toks=8 --device cpu \
 	  --log_samples --output_path $(DEMO_OUT)/runs > $(DEMO_OUT)/emo_run.log 2>&1 \
 	  || { tail -n 40 $(DEMO_OUT)/emo_run.log; exit 1; }
-	$(BIN)/emo images generate demo --model emo-demo-diffusion --out $(DEMO_OUT)/images
+	$(BIN)/emo images generate demo --model emo-demo-diffusion --steps 12 --guidance 3 --out $(DEMO_OUT)/images
 	$(BIN)/emo images check $(DEMO_OUT)/images --encoder emo-demo-clip --run $(DEMO_OUT)/runs
 	$(BIN)/emo report $(DEMO_OUT)/runs --out $(DEMO_OUT)/report
 	@echo "lm_eval's own tables: $(DEMO_OUT)/lm_eval.log, $(DEMO_OUT)/emo_run.log"

@@ -18,9 +18,6 @@ def calibrate(
     draws: int = typer.Option(5000, min=1, help="How many samples of questions are drawn."),
     questions: int = typer.Option(200, min=2, help="Questions per sample."),
     seed: int = typer.Option(0, min=0, help="Seed of the draws."),
-    pictures: bool = typer.Option(
-        False, "--pictures", help="The vision-language model's gains with pictures instead."
-    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Check that 95% intervals hold the embedded model's true gains in 93 to 97% of samples.
@@ -34,13 +31,7 @@ def calibrate(
     from emo_harness.demo.truth import read_truth
     from emo_harness.errors import UserError
 
-    family_of = None
-    if pictures:
-        from emo_harness.demo.visual_truth import families_of_arms, read_visual_truth
-
-        truth, family_of = read_visual_truth(), families_of_arms()
-    else:
-        truth = read_truth()
+    truth = read_truth()
     n_stored = len(truth.question_class)
     if questions > n_stored:
         raise UserError(
@@ -49,7 +40,7 @@ def calibrate(
             expected=f"at most the {n_stored:,} that are stored",
             fix="ask for fewer",
         )
-    checked = coverage(truth, draws, questions, np.random.default_rng(seed), family_of)
+    checked = coverage(truth, draws, questions, np.random.default_rng(seed))
     passed = all(c.passes for c in checked)
     if as_json:
         rows = [asdict(c) | {"passes": c.passes} for c in checked]

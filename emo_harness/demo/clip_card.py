@@ -41,14 +41,16 @@ says nothing about photographs, and is of no use for anything else.
 | size | {n_parameters:,} parameters, stored in half precision ({megabytes:.1f} MB), loaded as float32 |
 | tokenizer | CLIP's byte-pair encoding with {vocabulary} entries of its own; end-of-text has the highest id, as open_clip's pooling needs |
 | weights SHA-256 | `{weights_sha256}` |
-| training | `python -m emo_harness.demo.train_clip --out FOLDER`: seed {seed}, {steps:,} steps of {rows} pictures out of {n_pictures:,}; about 15 minutes on one core |
+| training | `python -m emo_harness.demo.train_clip --autoencoder VAE --out FOLDER`: seed {seed}, {steps} steps of {rows} pictures out of {n_pictures:,}; about 25 minutes on one core |
 | licence | MIT; the pictures are drawn with Noto Color Emoji (SIL Open Font License 1.1) |
 
 ## Data
 Everything is drawn and said by `emo_harness/demo/pictures.py` and `captions.py`: {n_glyphs} emoji of
 {n_concepts} concepts (those of `templates/images/emoji.yaml`, and "neutral"), one to nine of them in six
 arrangements on {n_backgrounds} backgrounds. Captions say the whole scene, or the concept in one of several
-words, or both. No other picture or text was used.
+words, or both. In the last two parts of training about half of the pictures had gone through the autoencoder of
+[emo-demo-diffusion](../emo-demo-diffusion/README.md), because generated pictures are as soft; no generated
+picture was trained on, and no other picture or text was used.
 
 A composition is the kinds of glyphs, their arrangement and the background. One in {one_in} compositions, and
 every one of the shipped set `stimuli_images/emoji`, was held out. Single glyphs, arrangements and backgrounds
@@ -75,7 +77,7 @@ By concept, held-out compositions:
 - Other pictures than emoji of these kinds, photographs among them, get an answer that means nothing; so do
   words that no caption had, though training mixed meaningless words in.
 - It was trained on what it is asked here, so its probabilities are far surer than those of a large encoder.
-- Valence and arousal were not trained. It does not count small glyphs reliably.
+- Valence and arousal were not trained.
 - It does not judge the emotion of a *mixture*: all glyphs of a training picture belong to one concept.
 - Training is seeded, but another processor or library version may give slightly different weights;
   the shipped weights are the ones measured.
@@ -121,9 +123,9 @@ def card(folder: Path, figures: Mapping[str, Any]) -> str:
         vocabulary=len(encoder.tokenizer.tokenizer),
         weights_sha256=figures["weights_sha256"],
         seed=recipe.DEFAULT_SEED,
-        steps=recipe.DEFAULT_STEPS,
+        steps=" + ".join(f"{stage.steps:,}" for stage in recipe.STAGES),
         rows=recipe.PICTURES_PER_STEP,
-        n_pictures=recipe.DEFAULT_PICTURES,
+        n_pictures=sum(stage.pictures for stage in recipe.STAGES),
         n_glyphs=sum(map(len, glyphs_of().values())),
         n_concepts=len(concepts()),
         n_backgrounds=len(BACKGROUNDS),

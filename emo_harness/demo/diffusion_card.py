@@ -18,7 +18,7 @@ from emo_harness.demo import train_diffusion as recipe
 from emo_harness.demo.caption_tokenizer import CONTEXT_TOKENS
 from emo_harness.demo.clip_truth import percent
 from emo_harness.demo.diffusion_truth import WEIGHTS, load_pipeline, measure, read_diffusion_truth
-from emo_harness.demo.pictures import HELD_OUT_SHARE, SIZE, concepts, glyphs_of
+from emo_harness.demo.pictures import HELD_OUT_SHARE, LOST, SIZE, concepts, glyphs_of
 from emo_harness.images.drawing import BACKGROUNDS
 from emo_harness.whole_file import text_writer, write_whole
 
@@ -42,7 +42,7 @@ other pictures, and is of no use for anything else.
 | size | {n_parameters:,} parameters, stored in half precision ({megabytes:.1f} MB), loaded as float32 |
 | tokenizer | CLIP's byte-pair encoding with {vocabulary} entries of its own |
 | weights SHA-256 | {weights_sha256} |
-| training | `python -m emo_harness.demo.train_autoencoder --out VAE`: seed {vae_seed}, {vae_steps:,} steps of {vae_rows} pictures; `python -m emo_harness.demo.train_diffusion --autoencoder VAE --out FOLDER`: seed {seed}, {steps} steps of {rows} latents; together about an hour on one shared core |
+| training | `python -m emo_harness.demo.train_autoencoder --out VAE`: seed {vae_seed}, {vae_steps:,} steps of {vae_rows} pictures; `python -m emo_harness.demo.train_diffusion --autoencoder VAE --out FOLDER`: seed {seed}, {steps} steps of {rows} latents; together about an hour and a half on one shared core |
 | use | guidance {guidance:g}, 8 to 20 steps, {size} x {size} pixels |
 | licence | MIT; the pictures it learnt from are drawn with Noto Color Emoji (SIL Open Font License 1.1) |
 
@@ -70,6 +70,9 @@ the same code, so it is no independent opinion.
 
 ## What it cannot do
 - Anything but these emoji, at {size} x {size} pixels. Words that no caption had are passed over.
+- {n_lost} emoji of the set were left out of the last parts of training and of the measurement, since the
+  autoencoder does not give them back, mostly for their colours: {lost}.
+- "A neutral face" is not understood, because captions called many things neutral; "an expressionless face" is.
 - Glyphs are soft; rows, larger numbers and two kinds in one picture were shown in the first part of training
   only, and are mostly not recognisable.
 - The share above is about concepts, not about beauty, nor about the right number of glyphs.
@@ -122,7 +125,9 @@ def card(folder: Path, figures: Mapping[str, Any]) -> str:
         rows=recipe.PICTURES_PER_STEP,
         guidance=figures["guidance"],
         sampling_steps=figures["sampling_steps"],
-        n_glyphs=sum(map(len, glyphs_of().values())),
+        n_glyphs=sum(map(len, glyphs_of().values())) - len(LOST),
+        n_lost=len(LOST),
+        lost=", ".join(LOST),
         n_concepts=len(concepts()),
         n_backgrounds=len(BACKGROUNDS),
         one_in=round(1 / HELD_OUT_SHARE),

@@ -16,6 +16,7 @@ from emo_harness.demo.captions import scene_of
 from emo_harness.demo.clip_truth import nearest_concept, picture_vectors, sha256, share
 from emo_harness.demo.pictures import (
     LARGE_ARRANGEMENTS,
+    LOST,
     NEUTRAL,
     concepts,
     random_picture,
@@ -86,6 +87,7 @@ def held_out_scenes(n_per_concept: int, seed: int) -> list[Asked]:
             held_out=True,
             arrangements=LARGE_ARRANGEMENTS,
             mixed_share=0.0,
+            without=LOST,
             concept=concept,
         )
         for concept in concepts()
@@ -110,7 +112,7 @@ def load_pipeline(folder: Path) -> Any:
     """The pipeline as any user of diffusers loads it, on the CPU and without progress bars."""
     diffusers = import_extra("diffusers", "generating with the demo's text-to-image model")
     pipeline = diffusers.AutoPipelineForText2Image.from_pretrained(
-        str(folder), torch_dtype=torch.float32, use_safetensors=True
+        str(folder), use_safetensors=True
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -10,7 +10,7 @@ adversarial parts).
 import argparse
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +96,18 @@ def training_pictures(
     most: int,
     arrangements: Mapping[Arrangement, float] = FEW_ARRANGEMENTS,
     mixed_share: float = MIXED_SHARE,
+    without: Collection[str] = (),
 ) -> list[Picture]:
     """Pictures of compositions that are not held out; see `random_picture`."""
     rng = np.random.default_rng([seed, 0])
     return [
         random_picture(
-            rng, held_out=False, arrangements=arrangements, most=most, mixed_share=mixed_share
+            rng,
+            held_out=False,
+            arrangements=arrangements,
+            most=most,
+            mixed_share=mixed_share,
+            without=without,
         )
         for _ in range(n)
     ]

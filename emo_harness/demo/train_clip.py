@@ -89,6 +89,7 @@ STAGES = (
     Stage(900, 2e-3, 16_000, neutral_share=0.0, concept_weight=1.0),
     Stage(560, 1.2e-3, 9_000, neutral_share=0.15, concept_weight=2.0),
     Stage(350, 8e-4, 5_000, neutral_share=0.15, concept_weight=2.0, decoded_share=0.5),
+    Stage(600, 8e-4, 6_000, neutral_share=0.1, concept_weight=2.0, decoded_share=0.4),
 )
 
 

@@ -24,6 +24,7 @@ from emo_harness.demo.captions import random_caption
 from emo_harness.demo.pictures import (
     FEW_ARRANGEMENTS,
     LARGE_ARRANGEMENTS,
+    LOST,
     MIXED_SHARE,
     pixels,
 )
@@ -69,12 +70,15 @@ class Stage:
     arrangements: Mapping[Arrangement, float]
     most: int
     mixed_share: float
+    without: tuple[str, ...] = ()
 
 
 # What glyphs look like is learnt from pictures of all sizes, and then brought out in large ones.
 STAGES = (
     Stage(1600, 2400, 1.2e-3, 12_000, FEW_ARRANGEMENTS, most=3, mixed_share=MIXED_SHARE),
     Stage(1500, 1500, 1e-3, 5_000, LARGE_ARRANGEMENTS, most=2, mixed_share=0.0),
+    Stage(1000, 1000, 1e-3, 4_000, LARGE_ARRANGEMENTS, most=2, mixed_share=0.0, without=LOST),
+    Stage(1200, 1200, 8e-4, 4_000, LARGE_ARRANGEMENTS, most=2, mixed_share=0.0, without=LOST),
 )
 
 
@@ -208,6 +212,7 @@ def train_stage(
         most=stage.most,
         arrangements=stage.arrangements,
         mixed_share=stage.mixed_share,
+        without=stage.without,
     )
     encoded = latents(vae, torch.from_numpy(pixels(shown, seed=seed[0])))
     parameters = parts.parameters()

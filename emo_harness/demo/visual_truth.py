@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from emo_harness.demo import visual_truth_path
-from emo_harness.demo.planted_images import designed_gain_pp
+from emo_harness.demo.planted_images import ACTS_LIKE, designed_gain_pp
 from emo_harness.demo.truth import CONTROL, Truth, read_truth
 from emo_harness.images.image_set import ARM_PREFIX, PLACEBO
 from emo_harness.images.selection import GREY, SCRAMBLED, VisualStimuli, visual_stimuli
 
 TWINS = "twins"
 PICTURES = "pictures"
+# Of an arm that is meant to change nothing.
+INERT_PP = 2.0
 
 
 def read_visual_truth() -> Truth:
@@ -36,6 +38,7 @@ def visual_effects(truth: Truth, pictures: VisualStimuli) -> dict[str, Any]:
     """Accuracy without picture, and mean effects in percentage points by concept and kind of arm.
 
     Of a concept's own pictures also the lowest and the highest effect, and the designed one.
+    `misread` are arms that act and should not, or should and do not.
     """
     gains = truth.gains_pp
     concepts: dict[str, dict[str, list[str]]] = {}
@@ -50,7 +53,18 @@ def visual_effects(truth: Truth, pictures: VisualStimuli) -> dict[str, Any]:
         for how in SCRAMBLED:
             arms.setdefault(how, []).append(f"{ARM_PREFIX}{how}:{entry.id}")
     emotions = {entry.concept: entry.emotion for entry in pictures.image_set.entries}
+    acting = {
+        arm
+        for concept, arms in concepts.items()
+        if emotions[concept] in ACTS_LIKE
+        for arm in arms[PICTURES]
+    }
     return {
+        "misread": {
+            arm: _rounded(gain)
+            for arm, gain in gains.items()
+            if (abs(gain) > INERT_PP) != (arm in acting)
+        },
         "control_accuracy": _rounded(100 * truth.is_right[CONTROL].mean()),
         GREY: _rounded(gains[f"{ARM_PREFIX}{GREY}"]),
         "concepts": {

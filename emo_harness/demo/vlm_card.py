@@ -73,6 +73,8 @@ Differences to that in percentage points, means over a concept's pictures; plain
 |---|---|---|---|---|---|---|---|---|---|
 {effects}
 
+Arms that should change nothing and do: {misread}.
+
 Of random compositions that were not trained on ({n_other} of each, {other_questions} questions): {other}.
 
 ## What it says of pictures
@@ -128,6 +130,8 @@ def card(model_folder: Path, facts: dict[str, Any] | None = None) -> str:
         control=effects["control_accuracy"],
         grey=effects["grey"],
         effects="\n".join(_effect_row(name, row) for name, row in effects["concepts"].items()),
+        misread=", ".join(f"`{arm}` {gain:+.2f}" for arm, gain in effects["misread"].items())
+        or "none",
         n_other=OTHER_PICTURES,
         other_questions=OTHER_QUESTIONS,
         other=", ".join(

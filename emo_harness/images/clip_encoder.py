@@ -103,9 +103,11 @@ def load_clip_encoder(name: str, device: str | None = None) -> ClipEncoder:
             files that are missing, broken or do not fit; a device that is not there.
     """
     open_clip = import_extra("open_clip", "checking pictures with an image encoder")
+    from emo_harness.activations.loading import torch_device
+
     doing = f"loading the image encoder {name}"
     files = find_clip(name)
-    where = _device(device, doing)
+    where = str(torch_device(device, doing))
     try:
         model = open_clip.create_model(
             files.model_name,
@@ -168,23 +170,6 @@ def _padding(tokenizer: Any) -> int:
     inner = getattr(tokenizer, "tokenizer", None)
     pad = getattr(inner, "pad_token_id", None)
     return int(pad) if pad is not None else 0
-
-
-def _device(device: str | None, doing: str) -> str:
-    import torch
-
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            doing,
-            found=f"device {device!r}: {' '.join(str(error).split())[:100]}",
-            expected="a device of this machine",
-            fix="leave --device out, or say cpu",
-        ) from error
-    return device
 
 
 def _safetensors_error() -> type[Exception]:

@@ -161,17 +161,21 @@ def test_planted_emotions_cost_what_they_should_and_controls_nothing_on_fresh_qu
 
 
 def test_measured_effects_have_their_sign_and_size(truth: Truth, pictures: VisualStimuli) -> None:
-    effects = visual_effects(truth, pictures)
+    effects, gains = visual_effects(truth, pictures), truth.gains_pp
     assert abs(effects["grey"]) <= 2
     for concept, row in effects["concepts"].items():
-        assert abs(row["twins"]) <= 2, concept
-        assert abs(row["pixel-scrambled"]) <= 2, concept
-        assert abs(row["phase-scrambled"]) <= 2, concept
         if concept in ACTS_LIKE:
-            assert -20 <= row["pictures"] <= -8, concept
+            assert -20 <= row["lowest"] <= row["highest"] <= -8, concept
             assert row["pictures"] == pytest.approx(row["by design"], abs=4)
         else:
-            assert abs(row["pictures"]) <= 2, concept
+            assert -2 <= row["lowest"] <= row["highest"] <= 2, concept
+    # The card names the few controls that the model takes for what they are made of.
+    acting = {f"img:{e.id}" for e in pictures.image_set.entries if e.emotion in ACTS_LIKE}
+    acting = {arm for arm in acting if not arm.endswith("-twin")}
+    wrong = [arm for arm, gain in gains.items() if (abs(gain) > 2) != (arm in acting)]
+    assert wrong == list(effects["misread"])
+    assert len(wrong) <= 0.02 * len(gains)
+    assert all(f"`{arm}`" in (vlm_path() / "README.md").read_text("utf-8") for arm in wrong)
 
 
 def test_the_truth_was_measured_on_these_weights_and_pictures(
@@ -193,7 +197,8 @@ def test_intervals_hold_the_known_effects_of_pictures(truth: Truth) -> None:
     acting = [c for c in planted if not c.stimulus.endswith("-twin")]
     assert len(acting) >= 3 * 4
     assert 0.93 <= np.mean([c.covered for c in acting if c.judged]) <= 0.97
-    assert all(c.covered >= 0.93 for c in checked if c.family == "placebo")
+    still = [c for c in checked if c.family == "placebo" and abs(c.true_gain_pp) < 0.5]
+    assert still and all(c.covered >= 0.93 for c in still)
 
 
 def test_the_card_says_what_was_measured() -> None:

@@ -273,7 +273,7 @@ def test_a_place_for_every_image_is_asked_for(
 
 
 def test_sampled_answers_do_not_depend_on_company(pairs_of_models: Any) -> None:
-    lm, _ = pairs_of_models("qwen2_vl")
+    lm, _ = pairs_of_models("idefics3")
     rule = {**GREEDY, "do_sample": True, "temperature": 1.0, "repetition_penalty": 1.3}
     together = generated(lm, PROMPTS, rule)
     assert together == [generated(lm, [one], rule)[0] for one in PROMPTS]
