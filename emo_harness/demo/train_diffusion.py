@@ -275,9 +275,14 @@ def save(parts: Parts, vae: Any, tokenizer: "CLIPTokenizer", out: Path) -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(out, safe_serialization=True)
-    config_path = out / "text_encoder" / "config.json"
-    config = json.loads(config_path.read_text("utf-8"))
-    config_path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", "utf-8")
+    for name in ("text_encoder", "unet", "vae"):
+        config_path = out / name / "config.json"
+        config = json.loads(config_path.read_text("utf-8"))
+        # Where the parts were read from is of this machine.
+        config.pop("_name_or_path", None)
+        if name == "text_encoder":
+            config["dtype"] = "float32"
+        config_path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     for path in out.rglob("*.safetensors"):
         path.chmod(0o644)
 

@@ -70,6 +70,7 @@ def test_it_loads_offline_as_any_pipeline_and_is_small() -> None:
     assert (told.clip_sample, told.steps_offset, told.prediction_type) == (False, 1, "v_prediction")
     assert embedded_model("emo-demo-diffusion") == str(diffusion_path())
     files = [f for f in diffusion_path().rglob("*") if f.is_file()]
+    assert not any("_name_or_path" in f.read_text("utf-8") for f in files if f.suffix == ".json")
     assert sum(f.stat().st_size for f in files) < 8.2e6
     assert {f.suffix for f in files} == {".json", ".safetensors", ".md"}
 
