@@ -57,7 +57,7 @@ of glyph kinds, arrangement and background were held out, and every one of the s
 The share of generated pictures that [emo-demo-clip](../emo-demo-clip/README.md) assigns to the prompt's concept,
 among {n_concepts}; guidance {guidance:g}, {sampling_steps} steps, every picture from a seed of its own, none left out. In brackets
 the 95 % interval (Wilson). The judge has not seen the held-out compositions either; it learnt from pictures by
-the same code, so it is no independent opinion.
+the same code, many of them through this model's own autoencoder, so it is no independent opinion.
 
 | prompts | right | of |
 |---|---|---|

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SCENES_PER_CONCEPT = 20
 WORDS_PER_CONCEPT = 10
-MEASURED_SEED = 11
+MEASURED_SEED = 20_261_122
 WEIGHTS = (
     "text_encoder/model.safetensors",
     "unet/diffusion_pytorch_model.safetensors",

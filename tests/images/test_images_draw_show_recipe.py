@@ -96,7 +96,7 @@ def test_recipes_are_listed_shown_and_copied(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text(emo("recipe", "demo", "--yaml").stdout.replace("seeds: [1]", "seeds: [1, 2]"))
     assert len(json.loads(emo("recipe", str(own), "--json").stdout)) == 48
-    assert "neutral face in fog" in " ".join(emo("recipe", str(own)).stdout.split())
+    assert "expressionless face in fog" in " ".join(emo("recipe", str(own)).stdout.split())
     own.write_text("name: own")
     assert "own.yaml" in mistake("recipe", str(own)).doing
     assert "attack --yaml" in mistake("recipe", "--yaml").fix
