@@ -14,6 +14,7 @@ PACKAGE_OF = {
     "yaml": "pyyaml",
     "sklearn": "scikit-learn",
     "PIL": "pillow",
+    "fontTools": "fonttools",
     "open_clip": "open_clip_torch",
 }
 tomllib = pytest.importorskip("tomllib")

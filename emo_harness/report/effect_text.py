@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from emo_harness.effects import DIFFERING_FOR_T
 from emo_harness.report.board_table import interval
 from emo_harness.report.effect_table import EffectRow
+from emo_harness.stimuli import VISUAL
 
 
 def markdown(rows: Sequence[EffectRow]) -> str:
@@ -24,8 +25,8 @@ def markdown(rows: Sequence[EffectRow]) -> str:
 READING = (
     "Gain: score under the arm minus score of the untouched prompt, paired by question, in "
     "percentage points with its 95% interval. Against placebo: minus the neutral sentence nearest "
-    "in length. Unparsed and cut: share of answers that the filter could not read, and of prompts "
-    "that did not fit the context, control > arm."
+    "in length, or a picture's neutral twin. Unparsed and cut: share of answers that the filter "
+    "could not read, and of prompts that did not fit the context, control > arm."
 )
 COLUMNS = (
     "stimulus",
@@ -94,7 +95,13 @@ def notes(rows: Sequence[EffectRow]) -> list[str]:
             f"Up to {max(row.n_lost for row in rows)} questions have no score under some arm and "
             "are left out of that arm's pairs."
         )
-    if any(math.isnan(row.truncated_control_pct) for row in rows):
+    unknown = [row for row in rows if math.isnan(row.truncated_control_pct)]
+    if unknown and all(row.asked.startswith(VISUAL) for row in unknown):
+        told.append(
+            "Cut is unknown: tokens of pictures are not counted here. emo-vlm cuts text alone, and "
+            "its results say under which arms."
+        )
+    elif unknown:
         told.append(
             "Cut is unknown: the run's tokenizer is not at hand here (lengths are in words). If "
             "the run named a model folder by a relative path, report from where it was run."

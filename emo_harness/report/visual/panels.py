@@ -89,7 +89,7 @@ def beside_sentences(claims: Sequence[FamilyClaim], visual: Sequence[VisualEffec
 
 
 def _panel(one: VisualEffects, number: int) -> list[Block]:
-    asked = f"{one.board.benchmark}, {MODES.get(one.board.mode, one.board.mode)}"
+    asked = _asked(one)
     title = f"Gains of {one.family} pictures, {asked}, {one.label}"
     name = f"visual-{slug(one.family)}-{number}"
     decimals = decimals_for([_half(row.gain) for row in one.rows])
@@ -111,7 +111,7 @@ def panel_sentence(one: VisualEffects, decimals: int) -> str:
     """What the pictures of a family did, and whether it is more than that of any picture."""
     whole = one.rows[0]
     told = (
-        f"{one.label}, {one.family}: {counted(len(whole.arms), 'picture')} of "
+        f"{one.label}, {_asked(one)}, {one.family}: {counted(len(whole.arms), 'picture')} of "
         f"the set {' and '.join(one.sets)} changed the score by {_told(whole.gain, decimals)} over "
         f"control ({one.control})."
     )
@@ -238,6 +238,10 @@ def _plural(kind: str) -> str:
     return (
         f"their {name}" if kind == "neutral" else f"their {name} copies" if "-s" in kind else name
     )
+
+
+def _asked(one: VisualEffects) -> str:
+    return f"{one.board.benchmark}, {MODES.get(one.board.mode, one.board.mode)}"
 
 
 def _half(found: Gain) -> float:
