@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_harness.errors import UserError, quoted
+from emo_harness.extras import import_extra
 from emo_harness.model_identity import hub_commit, loaded_identities
 from emo_harness.resources import embedded_model
 
@@ -132,8 +133,7 @@ def _index(folder: Path, doing: str) -> dict[str, Any]:
 
 def _own_code(folder: Path, index: Mapping[str, Any]) -> list[str]:
     """Parts whose class neither diffusers nor transformers has."""
-    from diffusers import pipelines
-
+    pipelines = import_extra("diffusers", "generating images").pipelines
     known = {"diffusers", "transformers", *dir(pipelines)}
     found = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("**/*.py"))]
     for name, value in index.items():
