@@ -10,25 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_harness.effects.intervals import t_p_value, t_quantile
+from emo_harness.effects.mean_interval import MeanInterval, mean_interval
 from emo_harness.effects.rank_correlation import RankCorrelation, rank_correlation
 from emo_harness.images import ImageEntry, ImageSet
 from emo_harness.rating.ask import Rated
 
 Floats = NDArray[np.float64]
-LEVEL = 0.95
 NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A mean paired difference of ratings, in steps of the scale, with Student's interval."""
-
-    n: int
-    mean: float
-    low: float
-    high: float
-    p: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +38,7 @@ class RatingResult:
     entries: tuple[ImageEntry, ...]
     ratings: dict[str, Rated]
     norms: dict[str, RankCorrelation]
-    over_twins: dict[tuple[str, str, str], Difference]
+    over_twins: dict[tuple[str, str, str], MeanInterval]
 
     def as_json(self) -> dict[str, Any]:
         """What `posthoc/image_ratings.json` holds; unknown numbers are null."""
@@ -131,22 +119,9 @@ def rating_result(
     )
 
 
-def mean_difference(values: Floats) -> Difference:
-    """Mean of (n,) differences with Student's 95% interval; NaN are left out."""
-    known = values[~np.isnan(values)]
-    n = len(known)
-    if n < 2:
-        return Difference(n, float(known.mean()) if n else NAN, NAN, NAN, NAN)
-    mean, error = float(known.mean()), float(known.std(ddof=1) / math.sqrt(n))
-    half = float(t_quantile(LEVEL, n - 1)) * error
-    if error == 0:
-        return Difference(n, mean, mean, mean, NAN)
-    return Difference(n, mean, mean - half, mean + half, float(t_p_value(mean / error, n - 1)))
-
-
 def _over_twins(
     entries: Sequence[ImageEntry], ratings: dict[str, Rated]
-) -> dict[tuple[str, str, str], Difference]:
+) -> dict[tuple[str, str, str], MeanInterval]:
     place = {entry.id: i for i, entry in enumerate(entries)}
     pairs: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for twin in entries:
@@ -157,7 +132,7 @@ def _over_twins(
         pairs.setdefault((own.family, "(all)"), []).append(pair)
         pairs.setdefault((own.family, own.concept), []).append(pair)
     return {
-        (*key, name): mean_difference(
+        (*key, name): mean_interval(
             rated.expected[[a for a, _ in found]] - rated.expected[[b for _, b in found]]
         )
         for key, found in sorted(pairs.items())

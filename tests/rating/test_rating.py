@@ -16,7 +16,6 @@ from emo_harness.images import ImageEntry, ImageSet, Imported, Norms, pixels_sha
 from emo_harness.rating import rate_pictures, rating_result
 from emo_harness.rating.ask import expected_rating, rating_in
 from emo_harness.rating.questions import QUESTIONS, RATINGS
-from emo_harness.rating.result import mean_difference
 
 
 class BrightnessRater:
@@ -130,15 +129,3 @@ def test_ratings_stand_against_norms_and_twins(tmp_path: Path) -> None:
     assert over.mean == pytest.approx((rated[0].expected[::2] - rated[0].expected[1::2]).mean())
     told = json.loads(json.dumps(result.as_json(), allow_nan=False))
     assert [one["id"] for one in told["images"]] == [entry.id for entry in image_set.entries]
-
-
-def test_the_interval_of_a_difference_is_students() -> None:
-    from scipy import stats
-
-    values = np.array([1.0, 2.0, 4.0, math.nan, 3.5])
-    known = values[~np.isnan(values)]
-    found = mean_difference(values)
-    low, high = stats.t.interval(0.95, 3, known.mean(), stats.sem(known))
-    assert (found.low, found.high) == pytest.approx((low, high))
-    assert found.p == pytest.approx(stats.ttest_1samp(known, 0).pvalue)
-    assert mean_difference(np.array([])).n == 0
