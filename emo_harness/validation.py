@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -31,6 +33,23 @@ def validated(model: type[Model], raw: object, doing: str, fix: str) -> Model:
     except ValidationError as error:
         found, expected = _told(model, error)
         raise UserError(doing, found=found, expected=expected, fix=fix) from error
+
+
+def read_json(model: type[Model], path: Path, expected: str, fix: str) -> Model:
+    """Build `model` from a JSON file.
+
+    Args:
+        expected: what the file should be, for the message.
+
+    Raises:
+        UserError: no JSON, or not as the model says.
+    """
+    doing = f"reading {path}"
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(doing, found=f"no JSON ({error})", expected=expected, fix=fix) from error
+    return validated(model, raw, doing, fix)
 
 
 def _told(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from emo_harness.activations.store import INDEX, MANIFEST, StoredDtype
 from emo_harness.errors import UserError, quoted
-from emo_harness.validation import Strict, validated
+from emo_harness.validation import Strict, read_json
 from emo_harness.whole_file import text_writer, write_whole
 
 if TYPE_CHECKING:
@@ -171,16 +171,7 @@ def _is_missing(value: object) -> bool:
 
 def _read(path: Path) -> Plan:
     fix = "delete the folder, or choose another --out"
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"reading {path}",
-            found=f"no JSON ({error})",
-            expected="the plan of this capture",
-            fix=fix,
-        ) from error
-    return validated(Plan, raw, f"reading {path}", fix)
+    return read_json(Plan, path, "the plan of this capture", fix)
 
 
 def _same(plan: Plan, other: Plan) -> bool:

@@ -14,7 +14,7 @@ from emo_harness.image_file import open_image, pixels_sha256
 from emo_harness.images.failures import FAILURES
 from emo_harness.images.image_set import MANIFEST, ImageEntry
 from emo_harness.images.png_facts import read_facts
-from emo_harness.validation import Strict, validated
+from emo_harness.validation import Strict, read_json, validated
 from emo_harness.whole_file import text_writer, write_whole
 
 if TYPE_CHECKING:
@@ -187,16 +187,7 @@ def _other(doing: str, plan: Plan, there: Plan) -> UserError:
 
 def _read(path: Path) -> Plan:
     fix = "delete the folder, or choose another --out"
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"reading {path}",
-            found=f"no JSON ({error})",
-            expected="the plan of these pictures",
-            fix=fix,
-        ) from error
-    return validated(Plan, raw, f"reading {path}", fix)
+    return read_json(Plan, path, "the plan of these pictures", fix)
 
 
 def _short(plan: Plan, name: str) -> str:
