@@ -1,4 +1,4 @@
-# make demo: the main jobs with the embedded models, text and pictures, then a report.
+# make demo: the main jobs with the embedded models, text and images, then a report.
 # make system: what tests use of Debian's, where apt can install it: chromium for the page and an
 # emoji font for drawing; those tests skip without.
 # make test: the whole test suite. make unit: without the slow tests. make check: lint and types.
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt hatch_build.py emo_harness/lm_tasks/expand.py $(wildcard tasks/*.yaml)
 DEMO_OUT ?= demo-out
 DEMO_QUESTIONS ?= 150
-DEMO_PICTURES_QUESTIONS ?= 100
+DEMO_IMAGES_QUESTIONS ?= 100
 TASKS := emo_calibration_attack,emo_bbh_mini_attack
 VISUAL_TASKS := emo_calibration_visual_attack,emo_bbh_visual_mini_attack
 
@@ -35,7 +35,7 @@ demo: $(BIN)/.installed
 	  || { tail -n 40 $(DEMO_OUT).log; exit 1; }
 	mkdir -p $(DEMO_OUT) && mv $(DEMO_OUT).log $(DEMO_OUT)/lm_eval.log
 	$(BIN)/emo run --model emo-vlm --model_args pretrained=emo-demo-vlm \
-	  --tasks $(VISUAL_TASKS) --metadata '{"emo": {"questions": $(DEMO_PICTURES_QUESTIONS)}}' \
+	  --tasks $(VISUAL_TASKS) --metadata '{"emo": {"questions": $(DEMO_IMAGES_QUESTIONS)}}' \
 	  --gen_kwargs max_gen_toks=8 --device cpu \
 	  --log_samples --output_path $(DEMO_OUT)/runs > $(DEMO_OUT)/emo_run.log 2>&1 \
 	  || { tail -n 40 $(DEMO_OUT)/emo_run.log; exit 1; }

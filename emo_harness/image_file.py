@@ -15,7 +15,7 @@ import numpy as np
 from emo_harness.errors import UserError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_BYTES = 32 * 1024**2
@@ -32,8 +32,8 @@ def open_image(
     doing: str | None = None,
     max_bytes: int = MAX_BYTES,
     max_pixels: int = MAX_PIXELS,
-) -> Picture:
-    """A picture as 8-bit RGB, upright.
+) -> PILImage:
+    """An image as 8-bit RGB, upright.
 
     Transparency is laid on white, 16 bits are scaled to 8, CMYK and palettes are converted, and a
     rotation that EXIF tells is carried out.
@@ -71,8 +71,8 @@ def decode_image(
     max_bytes: int = MAX_BYTES,
     max_pixels: int = MAX_PIXELS,
     as_rgb: bool = True,
-) -> Picture:
-    """A picture from the bytes of a file; see `open_image`.
+) -> PILImage:
+    """An image from the bytes of a file; see `open_image`.
 
     Args:
         as_rgb: convert it; else it keeps its mode and transparency, and is turned upright alone.
@@ -104,7 +104,7 @@ def decode_image(
             fix=_FIX,
         ) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise _too_large(doing, "a picture far larger than any stimulus", max_pixels) from error
+        raise _too_large(doing, "an image far larger than any stimulus", max_pixels) from error
     except _BROKEN as error:
         raise UserError(
             doing,
@@ -114,8 +114,8 @@ def decode_image(
         ) from error
 
 
-def pixels_sha256(image: Picture) -> str:
-    """SHA-256 (hex) of an image's size and RGB pixels: the same picture in any file has the same.
+def pixels_sha256(image: PILImage) -> str:
+    """SHA-256 (hex) of an image's size and RGB pixels: the same image in any file has the same.
 
     Example:
         >>> from PIL import Image
@@ -130,12 +130,12 @@ def pixels_sha256(image: Picture) -> str:
     return digest.hexdigest()
 
 
-def _require_fit(image: Picture, doing: str, max_pixels: int) -> None:
+def _require_fit(image: PILImage, doing: str, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise _too_large(doing, f"{image.width:,} x {image.height:,} pixels", max_pixels)
     # A photograph with further ones behind it (MPO) is no animation; its first is meant.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise UserError(doing, found="an animation", expected="a single picture", fix=_FIX)
+        raise UserError(doing, found="an animation", expected="a single image", fix=_FIX)
 
 
 def _too_large(doing: str, found: str, max_pixels: int) -> UserError:
@@ -144,7 +144,7 @@ def _too_large(doing: str, found: str, max_pixels: int) -> UserError:
     )
 
 
-def _as_rgb(image: Picture) -> Picture:
+def _as_rgb(image: PILImage) -> PILImage:
     from PIL import Image
 
     if image.mode.startswith("I"):

@@ -2,13 +2,13 @@
 
     python perf/image_check.py
 
-A random ViT of a realistic share of work per picture, as a local folder, on a set of PNGs of
-photographic detail, at the same batch size. `loop` opens a picture with PIL, applies open_clip's
+A random ViT of a realistic share of work per image, as a local folder, on a set of PNGs of
+photographic detail, at the same batch size. `loop` opens an image with PIL, applies open_clip's
 own transform, stacks a batch and encodes it, on one thread of Python. `encode` is what `emo images
 check` does to get the same vectors: the same files through the guarded reader (its budget, its
-hash), decoded on threads while the encoder is at work. `check` is all that the command does with a
-picture: facts, perceptual hash and thumbnail too. The three take turns, in turning order, on the
-same files; a ratio is the median over rounds of pictures per second by those of the loop in the
+hash), decoded on threads while the encoder is at work. `check` is all that the command does with an
+image: facts, perceptual hash and thumbnail too. The three take turns, in turning order, on the
+same files; a ratio is the median over rounds of images per second by those of the loop in the
 same round, so above 1 is faster than the loop. The vectors must agree.
 """
 
@@ -28,7 +28,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-N_PICTURES = 96
+N_IMAGES = 96
 SIDE = 512
 BATCH = 16
 ROUNDS = 5
@@ -45,21 +45,21 @@ MODEL = {
 }
 
 
-def measure(rounds: int = ROUNDS, n_pictures: int = N_PICTURES) -> dict[str, Any]:
-    """Pictures per second of the three ways, and ratios to the loop."""
+def measure(rounds: int = ROUNDS, n_images: int = N_IMAGES) -> dict[str, Any]:
+    """Images per second of the three ways, and ratios to the loop."""
     from emo_harness.images import load_image_set
     from emo_harness.images.clip_encoder import load_clip_encoder
     from emo_harness.images.decoding_ahead import n_workers
-    from emo_harness.images.measured import encoded_pictures, measured_pictures
+    from emo_harness.images.measured import encoded_images, measured_images
 
     with tempfile.TemporaryDirectory(prefix="emo-perf-") as scratch:
-        images = load_image_set(made_set(Path(scratch) / "set", n_pictures))
+        images = load_image_set(made_set(Path(scratch) / "set", n_images))
         encoder = load_clip_encoder(f"local-dir:{made_model(Path(scratch) / 'clip')}", "cpu")
         paths = [images.path(entry) for entry in images.entries]
         ways: dict[str, Callable[[], np.ndarray]] = {
             "loop": lambda: plain_loop(encoder, paths),
-            "encode": lambda: encoded_pictures(images, encoder, BATCH),
-            "check": lambda: measured_pictures(images, [encoder], BATCH).vectors[0],
+            "encode": lambda: encoded_images(images, encoder, BATCH),
+            "check": lambda: measured_images(images, [encoder], BATCH).vectors[0],
         }
         vectors = {name: way() for name, way in ways.items()}
         apart = max(float(np.abs(vectors["loop"] - found).max()) for found in vectors.values())
@@ -69,7 +69,7 @@ def measure(rounds: int = ROUNDS, n_pictures: int = N_PICTURES) -> dict[str, Any
             for name in order:
                 started = time.perf_counter()
                 ways[name]()
-                speeds[name].append(n_pictures / (time.perf_counter() - started))
+                speeds[name].append(n_images / (time.perf_counter() - started))
     ratios = {
         name: statistics.median(
             mine / loop for mine, loop in zip(speeds[name], speeds["loop"], strict=True)
@@ -77,13 +77,13 @@ def measure(rounds: int = ROUNDS, n_pictures: int = N_PICTURES) -> dict[str, Any
         for name in ("encode", "check")
     }
     return {
-        "pictures": n_pictures,
+        "images": n_images,
         "side_px": SIDE,
         "batch_size": BATCH,
         "rounds": rounds,
         "threads_of_torch": _torch_threads(),
         "decoding_threads": n_workers(),
-        "pictures_per_s": {name: round(statistics.median(one), 1) for name, one in speeds.items()},
+        "images_per_s": {name: round(statistics.median(one), 1) for name, one in speeds.items()},
         "ratio": {name: round(one, 3) for name, one in ratios.items()},
         "largest_difference": apart,
     }
@@ -103,8 +103,8 @@ def plain_loop(encoder: Any, paths: list[Path]) -> np.ndarray:
     return np.concatenate(found)
 
 
-def made_set(folder: Path, n_pictures: int) -> Path:
-    """Pictures with as much detail at each scale as photographs have (amplitude 1 / frequency)."""
+def made_set(folder: Path, n_images: int) -> Path:
+    """Images with as much detail at each scale as photographs have (amplitude 1 / frequency)."""
     from PIL import Image
 
     from emo_harness.images import ImageEntry, Imported, pixels_sha256, write_manifest
@@ -114,7 +114,7 @@ def made_set(folder: Path, n_pictures: int) -> Path:
     across = np.fft.fftfreq(SIDE)
     falling = 1 / np.maximum(np.hypot(across[:, None], across[None]), 1 / SIDE)
     entries = []
-    for number in range(n_pictures):
+    for number in range(n_images):
         noise = np.fft.fft2(rng.normal(size=(3, SIDE, SIDE))) * falling
         field = np.fft.ifft2(noise).real
         field = (field - field.mean()) / field.std()

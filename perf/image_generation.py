@@ -1,12 +1,12 @@
-"""Pictures per second of `emo images generate` against a plain loop over diffusers.
+"""Images per second of `emo images generate` against a plain loop over diffusers.
 
     python perf/image_generation.py                 (about a minute)
     python perf/image_generation.py --rounds 7
 
 A random Stable Diffusion pipeline, 128 x 128 pixels, 4 steps with guidance, on the CPU or, where
 there is one, a GPU. `plain` calls the pipeline with batches of prompts and
-generators and saves every picture as a PNG. `ours` is `images.generation.generate` into an empty
-folder at the same batch size: seeds, checks for failed pictures, facts and hashes, whole files;
+generators and saves every image as a PNG. `ours` is `images.generation.generate` into an empty
+folder at the same batch size: seeds, checks for failed images, facts and hashes, whole files;
 contact sheet and manifest included. Loading is in neither. They take turns, so that a busy machine
 is busy for both; the ratio is the median over rounds.
 """
@@ -33,7 +33,7 @@ SIDE = 128
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
-    """Seconds of both, their ratio, and pictures per second."""
+    """Seconds of both, their ratio, and images per second."""
     from emo_harness.images.pipeline import CallSettings, TextToImage
     from emo_harness.images.pipeline_loading import load_pipeline
 
@@ -61,11 +61,11 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
         device = loaded.device
     ratios = [o / p for o, p in zip(seconds["ours"], seconds["plain"], strict=True)]
     return {
-        "n_pictures": len(images),
+        "n_images": len(images),
         "batch_size": BATCH_SIZE,
         "device": device,
-        "plain_pictures_per_s": len(images) / statistics.median(seconds["plain"]),
-        "ours_pictures_per_s": len(images) / statistics.median(seconds["ours"]),
+        "plain_images_per_s": len(images) / statistics.median(seconds["plain"]),
+        "ours_images_per_s": len(images) / statistics.median(seconds["ours"]),
         "seconds_ratio": statistics.median(ratios),
         "seconds_ratios": [min(ratios), max(ratios)],
     }
@@ -93,8 +93,8 @@ def _plain(pipe: Any, images: list[Any], folder: Path) -> None:
             width=SIDE,
             height=SIDE,
         ).images
-        for one, picture in zip(batch, made, strict=True):
-            picture.save(folder / f"{one.id}.png")
+        for one, image in zip(batch, made, strict=True):
+            image.save(folder / f"{one.id}.png")
 
 
 def _ours(pipeline: Any, images: list[Any], folder: Path) -> None:
@@ -108,7 +108,7 @@ def _ours(pipeline: Any, images: list[Any], folder: Path) -> None:
 
 
 def _require_equal(folder: Path) -> None:
-    """Both made the same pictures."""
+    """Both made the same images."""
     from emo_harness.image_file import open_image, pixels_sha256
 
     for path in (folder / "plain").glob("*.png"):

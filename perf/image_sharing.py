@@ -286,17 +286,17 @@ def _request(kind: str, arguments: tuple[Any, ...], doc_id: int) -> Any:
 
 
 def prompts(sizes: Sizes) -> list[tuple[int, str, dict[str, Any]]]:
-    """Questions of random words, each under every arm's picture."""
+    """Questions of random words, each under every arm's image."""
     from PIL import Image
 
     rng = np.random.default_rng(1)
-    pictures = []
+    images = []
     for _ in range(sizes.arms):
         cells = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
-        pictures.append(Image.fromarray(cells).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+        images.append(Image.fromarray(cells).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
     found = []
     for question in range(sizes.questions):
         n_words = int(rng.integers(3 * sizes.text_tokens // 4, sizes.text_tokens + 1))
         text = " ".join(f"w{word}" for word in rng.integers(0, WORDS, n_words))
-        found += [(question, f"<image>\n{text}", {"visual": [one]}) for one in pictures]
+        found += [(question, f"<image>\n{text}", {"visual": [one]}) for one in images]
     return found

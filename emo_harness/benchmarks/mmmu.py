@@ -36,7 +36,7 @@ def questions(subtask: str, data_dir: str | None) -> Questions:
 
 
 def read_subject(folder: Path, subject: str) -> Questions:
-    """Read `<subject>/validation-*.parquet`; pictures are left as the bytes of their files.
+    """Read `<subject>/validation-*.parquet`; images are left as the bytes of their files.
 
     Raises:
         UserError: no such files, or none that hold questions of MMMU's.

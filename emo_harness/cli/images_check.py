@@ -1,4 +1,4 @@
-"""`emo images check`: what image encoders see in a set's pictures, and what else they differ in."""
+"""`emo images check`: what image encoders see in a set's images, and what else they differ in."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def command(
         "of emoji emo-demo-clip.",
     ),
     second_encoder: str | None = typer.Option(
-        None, "--second-encoder", help="One that was not used to choose the pictures."
+        None, "--second-encoder", help="One that was not used to choose the images."
     ),
     words: Path | None = typer.Option(
         None, "--words", help="Templates, concepts and emotion words of your own (YAML)."
     ),
-    batch_size: int = typer.Option(32, "--batch-size", min=1, help="Pictures at once."),
+    batch_size: int = typer.Option(32, "--batch-size", min=1, help="Images at once."),
     device: str | None = typer.Option(
         None, "--device", help="cpu, cuda, ...; what is there by default."
     ),
@@ -56,7 +56,7 @@ def command(
 ) -> None:
     """Check an image set: zero-shot concepts and emotions, neutral twins, look-alikes, facts.
 
-    Writes checks.parquet (a row per picture), checks.html, contact_sheet.png, and what was found
+    Writes checks.parquet (a row per image), checks.html, contact_sheet.png, and what was found
     into the manifest.
     """
     from emo_harness.images import load_image_set

@@ -27,7 +27,7 @@ def print_checks(told: ImageCheckNumbers, written: Sequence[Path], most_concepts
     if len(told.concepts) > most_concepts:
         notes.insert(0, f"{len(told.concepts)} concepts: see the page, or --json")
     notes.append(
-        "an encoder tells what a picture shows, not what it makes anyone feel; its mean score is "
+        "an encoder tells what an image shows, not what it makes anyone feel; its mean score is "
         "no test of emotion"
     )
     second = ("accuracy, 2nd",) if len(told.encoders) > 1 else ()
@@ -42,8 +42,8 @@ def print_checks(told: ImageCheckNumbers, written: Sequence[Path], most_concepts
     if told.matching:
         print_table(
             where,
-            "pictures beside their neutral twins, in what is not emotion",
-            ("fact", "family", "pairs", "pictures", "twins", "difference", "in sd", "p"),
+            "images beside their neutral twins, in what is not emotion",
+            ("fact", "family", "pairs", "images", "twins", "difference", "in sd", "p"),
             [(_fact(row), row.differs) for row in told.matching if varies(row)],
             (),
             n_left=2,
@@ -83,7 +83,7 @@ def _fact(row: FactDifference) -> list[str]:
         FACT_NAMES.get(row.fact, row.fact),
         row.family,
         str(row.difference.n),
-        f"{known(row.pictures):.{decimals}f}",
+        f"{known(row.images):.{decimals}f}",
         f"{known(row.twins):.{decimals}f}",
         gain(*bounds(row.difference.mean), decimals=decimals),
         pp(known(row.difference.standardised), 2),

@@ -16,12 +16,12 @@ EXAMPLE = (
 
 def command(
     plan: str = typer.Argument("emoji", help="A plan (YAML), or the name of a shipped one."),
-    out: Path = typer.Option(..., help="Folder for the pictures, the manifest, the contact sheet."),
+    out: Path = typer.Option(..., help="Folder for the images, the manifest, the contact sheet."),
     font: Path | None = typer.Option(
         None, help="The font's file; the Noto Color Emoji of this machine by default."
     ),
     size: int | None = typer.Option(
-        None, min=16, max=2048, help="Side of the pictures in pixels; the plan's by default."
+        None, min=16, max=2048, help="Side of the images in pixels; the plan's by default."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print what was drawn as JSON."),
 ) -> None:
@@ -35,21 +35,21 @@ def command(
 
     read = load_emoji_plan(plan)
     drawn = draw_set(read, EmojiFont(font or find_font()), out, size=size)
-    pictures = [entry for entry in drawn.entries if entry.twin_of is None]
+    images = [entry for entry in drawn.entries if entry.twin_of is None]
     n_bytes = sum(drawn.path(entry).stat().st_size for entry in drawn.entries)
     if as_json:
         told = {
             "folder": str(out),
             "n_images": len(drawn.entries),
-            "n_twins": len(drawn.entries) - len(pictures),
-            "concepts": list(dict.fromkeys(entry.concept for entry in pictures)),
+            "n_twins": len(drawn.entries) - len(images),
+            "concepts": list(dict.fromkeys(entry.concept for entry in images)),
             "size": drawn.entries[0].width,
             "bytes": n_bytes,
         }
         typer.echo(json.dumps(told))
         return
     typer.echo(
-        f"drawn: {len(pictures)} pictures of {len({entry.concept for entry in pictures})} concepts "
-        f"and {len(drawn.entries) - len(pictures)} neutral twins, {n_bytes / 1e6:.1f} MB"
+        f"drawn: {len(images)} images of {len({entry.concept for entry in images})} concepts "
+        f"and {len(drawn.entries) - len(images)} neutral twins, {n_bytes / 1e6:.1f} MB"
     )
     typer.echo(f"look at them: {out / SHEET}; as a table: emo images show {out}")

@@ -1,4 +1,4 @@
-"""`emo images generate`: the pictures of a recipe, made by a text-to-image model."""
+"""`emo images generate`: the images of a recipe, made by a text-to-image model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 NAME = "generate"
 EXAMPLE = (
-    "Examples: emo images generate demo --model emo-demo-diffusion --out pictures/; "
-    "emo images generate attack --model ORG/MODEL --dtype bfloat16 --batch-size 8 --out pictures/; "
+    "Examples: emo images generate demo --model emo-demo-diffusion --out images/; "
+    "emo images generate attack --model ORG/MODEL --dtype bfloat16 --batch-size 8 --out images/; "
     "accelerate launch --num_processes 4 -m emo_harness images generate attack "
-    "--model ORG/MODEL --out pictures/"
+    "--model ORG/MODEL --out images/"
 )
 DOING = "reading the arguments of emo images generate"
 FAILED = 1
@@ -50,7 +50,7 @@ def command(
     out: Path = typer.Option(..., "--out", help="Folder for the set; it may be half done."),
     concepts: str = typer.Option(None, help="Make only these of the recipe, comma-separated."),
     limit: int = typer.Option(
-        None, min=1, help="Make only so many pictures (and their twins), each concept in turn."
+        None, min=1, help="Make only so many images (and their twins), each concept in turn."
     ),
     steps: int = typer.Option(None, min=1, help="Of denoising; the pipeline's own by default."),
     guidance: float = typer.Option(
@@ -75,7 +75,7 @@ def command(
         Offload.none, help="Less memory: a model at a time on the accelerator, or a module."
     ),
     retries: int = typer.Option(
-        3, min=0, help="How often a picture that failed, and its twin, are made anew."
+        3, min=0, help="How often an image that failed, and its twin, are made anew."
     ),
     revision: str = typer.Option(None, help="Branch, tag or commit on the hub."),
     variant: str = typer.Option(None, help="Of the files of weights, as fp16."),
@@ -87,12 +87,12 @@ def command(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print what was done as JSON."),
 ) -> None:
-    """Generate the pictures of a recipe, each with its neutral twin, made with the same seed.
+    """Generate the images of a recipe, each with its neutral twin, made with the same seed.
 
     The same command goes on where one ended, however it ended, and makes only what is missing; with
-    `accelerate launch` several processes share the work. Black frames, pictures of one colour,
+    `accelerate launch` several processes share the work. Black frames, images of one colour,
     verdicts of a safety checker and failed decodings are made anew with another seed and never get
-    into the set. Exit code 1: some pictures failed for good; 2: all of them, or a mistake.
+    into the set. Exit code 1: some images failed for good; 2: all of them, or a mistake.
     """
     from emo_harness.activations.loading import torch_device
     from emo_harness.activations.processes import Processes
@@ -163,8 +163,8 @@ def _tell(work: Work, out: Path, as_json: bool) -> None:
     if not work.n_set:
         first = work.given_up[0]
         raise UserError(
-            f"generating pictures into {out}",
-            found=f"none that is a picture; {first.id}: {first.reason}",
+            f"generating images into {out}",
+            found=f"none that is an image; {first.id}: {first.reason}",
             expected="at least one",
             fix=f"see {out / FAILURES}; try other --steps, --guidance, --size, --dtype float32",
         )
@@ -174,9 +174,9 @@ def _tell(work: Work, out: Path, as_json: bool) -> None:
         for remark in work.remarks:
             typer.echo(remark)
         if work.n_made or work.given_up:
-            typer.echo(f"generated: {work.n_made} pictures in {work.seconds:.0f} s")
+            typer.echo(f"generated: {work.n_made} images in {work.seconds:.0f} s")
         else:
-            typer.echo("nothing to do: all pictures are there")
+            typer.echo("nothing to do: all images are there")
         if work.n_failed:
             typer.echo(f"failed attempts, made anew with another seed: {work.n_failed}")
         for failure in work.given_up:
@@ -184,7 +184,7 @@ def _tell(work: Work, out: Path, as_json: bool) -> None:
                 f"given up, with its twin: {failure.id}, {failure.reason} "
                 f"({failure.attempt + 1} attempts; more with --retries)"
             )
-        typer.echo(f"the set has {work.n_set} pictures; look at them: {out / SHEET}")
+        typer.echo(f"the set has {work.n_set} images; look at them: {out / SHEET}")
     if work.given_up:
         raise typer.Exit(FAILED)
 

@@ -18,17 +18,17 @@ EXAMPLE = (
 
 
 def command(
-    folder: Path = typer.Argument(..., help="Folder of pictures, or a ZIP archive of one."),
-    ratings: Path = typer.Option(..., help="Table of ratings (CSV), one row for each picture."),
+    folder: Path = typer.Argument(..., help="Folder of images, or a ZIP archive of one."),
+    ratings: Path = typer.Option(..., help="Table of ratings (CSV), one row for each image."),
     out: Path = typer.Option(..., help="Folder for the set."),
-    file_column: str = typer.Option(None, help="Names the picture; guessed from the cells."),
+    file_column: str = typer.Option(None, help="Names the image; guessed from the cells."),
     valence_column: str = typer.Option(None, help="Mean valence; guessed from the headings."),
     arousal_column: str = typer.Option(None, help="Mean arousal; guessed likewise."),
     valence_sd_column: str = typer.Option(None, help="Standard deviation; guessed likewise."),
     arousal_sd_column: str = typer.Option(None, help="Standard deviation; guessed likewise."),
     n_column: str = typer.Option(None, help="Number of raters; guessed likewise."),
     concept_column: str = typer.Option(
-        None, help="What a picture shows (of keywords the first); guessed, else the file's name."
+        None, help="What an image shows (of keywords the first); guessed, else the file's name."
     ),
     raters: str = typer.Option(
         None, help="Group of raters, as the headings have it: us for val_mean_us."
@@ -36,11 +36,11 @@ def command(
     scale: str = typer.Option(
         None, help="LOWEST,HIGHEST possible rating; 1,7 or 1,9 is guessed from the means."
     ),
-    family: str = typer.Option("rated", help="The pictures are stimuli of this family."),
+    family: str = typer.Option("rated", help="The images are stimuli of this family."),
     reference: bool = typer.Option(
-        False, "--reference", help="Copy nothing: for pictures that may not be redistributed."
+        False, "--reference", help="Copy nothing: for images that may not be redistributed."
     ),
-    licence: str = typer.Option(None, help="Of the pictures; goes into the manifest."),
+    licence: str = typer.Option(None, help="Of the images; goes into the manifest."),
     source: str = typer.Option(None, help="Where they come from; the folder's name by default."),
     as_json: bool = typer.Option(False, "--json", help="Print what was imported as JSON."),
 ) -> None:
@@ -54,11 +54,11 @@ def command(
     from emo_harness.images.rating_columns import columns_of
 
     given = _scale(scale)
-    pictures = open_source(folder)
+    images = open_source(folder)
     table = read_table(ratings)
     columns = columns_of(
         table,
-        pictures.by_name(),
+        images.by_name(),
         file=file_column,
         valence=valence_column,
         arousal=arousal_column,
@@ -74,7 +74,7 @@ def command(
     if given is None:
         guessed["scale"] = f"{found_scale[0]:g} to {found_scale[1]:g}"
     result = import_set(
-        pictures,
+        images,
         table,
         columns,
         rated,
@@ -91,7 +91,7 @@ def command(
             "n_images": len(result.entries),
             "scale": list(found_scale),
             "guessed": guessed,
-            "without_picture": result.without_picture,
+            "without_image": result.without_image,
             "without_rating": result.without_rating,
             "unreadable": result.unreadable,
         }
@@ -100,8 +100,8 @@ def command(
     for what, how in guessed.items():
         typer.echo(f"guessed: {what.replace('_', ' ')}: {how}")
     for names, what in (
-        (result.without_picture, "in the table, but no picture"),
-        (result.without_rating, "pictures without a rating, left out"),
+        (result.without_image, "in the table, but no image"),
+        (result.without_rating, "images without a rating, left out"),
         ([f"{name} ({why})" for name, why in result.unreadable.items()], "cannot be opened"),
     ):
         if names:
@@ -109,7 +109,7 @@ def command(
     if licence is None:
         typer.echo("no --licence given: the manifest does not tell what may be done with them")
     how = "referenced where they are" if reference else "copied as PNG"
-    typer.echo(f"imported: {len(result.entries)} pictures, {how}: {out}")
+    typer.echo(f"imported: {len(result.entries)} images, {how}: {out}")
 
 
 def _scale(text: str | None) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""`emo images rate`: the model under test rates the pictures' valence and arousal."""
+"""`emo images rate`: the model under test rates the images' valence and arousal."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def command(
     run: Path | None = typer.Option(None, help="A run folder whose report shall show the ratings."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Ask a multimodal model how pleasant and how exciting it finds each picture, from 1 to 9.
+    """Ask a multimodal model how pleasant and how exciting it finds each image, from 1 to 9.
 
-    Where the set has human norms, the ratings are correlated with them; pictures are held against
+    Where the set has human norms, the ratings are correlated with them; images are held against
     their neutral twins.
     """
     from emo_harness.images import load_image_set
@@ -75,7 +75,7 @@ def _chosen(image_set: ImageSet, concepts: list[str]) -> list[ImageEntry]:
     for concept in concepts:
         if concept not in known:
             raise UserError(
-                "choosing pictures by --concept",
+                "choosing images by --concept",
                 found=f"{concept!r}{nearest(concept, known)}",
                 expected=f"one of {quoted(known, 30)}",
                 fix=f"see `emo images show {image_set.name}`",
@@ -132,16 +132,16 @@ def _rated(
     method: Method,
     chat: bool,
 ) -> RatingResult:
-    from emo_harness.rating import rate_pictures, rating_result
+    from emo_harness.rating import rate_images, rating_result
 
     if chat and not (getattr(lm, "processor", None) and lm.processor.chat_template):
         raise UserError(
             "asking in a chat",
             found=f"no chat template with {model}",
             expected="a model that was made for conversations",
-            fix="leave --chat out: picture and question then simply follow each other",
+            fix="leave --chat out: image and question then simply follow each other",
         )
-    rated = rate_pictures(
+    rated = rate_images(
         lm,
         (image_set.open(entry) for entry in entries),
         method=method.value,

@@ -1,4 +1,4 @@
-"""Ratings of pictures at the terminal."""
+"""Ratings of images at the terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LITTLE_MASS = 0.5
 def print_ratings(result: RatingResult) -> None:
     """Mean rating by concept, over twins, and against norms."""
     names = list(result.ratings)
-    columns = ["family", "concept", "pictures"]
+    columns = ["family", "concept", "images"]
     for name in names:
         columns += [name, f"{name} over twins"]
     print_table(
@@ -60,7 +60,7 @@ def _notes(result: RatingResult) -> Iterator[str]:
     for name, found in result.norms.items():
         if found.n:
             shown = _interval(found.value, found.low, found.high, decimals=2)
-            yield f"{name} against human norms: rank correlation {shown} over {found.n} pictures."
+            yield f"{name} against human norms: rank correlation {shown} over {found.n} images."
     if not any(found.n for found in result.norms.values()):
         yield "The set has no human norms to compare with."
     for name, rated in result.ratings.items():

@@ -29,9 +29,9 @@ def command(
     as_yaml: bool = typer.Option(
         False, "--yaml", help="Print the file, to start your own; also of plans for draw."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print every picture it asks for as JSON."),
+    as_json: bool = typer.Option(False, "--json", help="Print every image it asks for as JSON."),
 ) -> None:
-    """Show a recipe: concepts, prompts, twins, seeds, and how many pictures; checks your own."""
+    """Show a recipe: concepts, prompts, twins, seeds, and how many images; checks your own."""
     from emo_harness.images.plan_file import plan_path, shipped_plans
 
     if recipe is None:
@@ -67,8 +67,8 @@ def _list(names: Sequence[str], as_json: bool) -> None:
         typer.echo(json.dumps(told))
         return
     rows = [([str(value) for value in one.values()], False) for one in told]
-    columns = ("name", "made by", "concepts", "pictures", "title")
-    print_table(console(), "what to make pictures of", columns, rows, [], n_left=2)
+    columns = ("name", "made by", "concepts", "images", "title")
+    print_table(console(), "what to make images of", columns, rows, [], n_left=2)
 
 
 def _summary(
@@ -106,7 +106,7 @@ def _print(read: Recipe, n_images: int) -> None:
     ]
     size = f"{read.size} x {read.size} pixels" if read.size else "the model's own size"
     notes = [
-        f"{n_images} pictures, {n_images // 2} of them neutral twins: every prompt with the seeds "
+        f"{n_images} images, {n_images // 2} of them neutral twins: every prompt with the seeds "
         f"{', '.join(map(str, read.seeds[:8]))}{' ...' if len(read.seeds) > 8 else ''}; {size}",
         f"negative prompt: {read.negative_prompt or 'none'}",
     ]

@@ -18,10 +18,10 @@ EXAMPLE = "Examples: emo images show; emo images show my_images/ --each; emo ima
 
 def command(
     image_set: str = typer.Argument("emoji", help="A set's folder, or the name of a shipped one."),
-    each: bool = typer.Option(False, "--each", help="A row per picture, with what it shows."),
-    as_json: bool = typer.Option(False, "--json", help="Print every picture's facts as JSON."),
+    each: bool = typer.Option(False, "--each", help="A row per image, with what it shows."),
+    as_json: bool = typer.Option(False, "--json", help="Print every image's facts as JSON."),
 ) -> None:
-    """Show an image set: concepts, variants, neutral twins, and how its pictures were made."""
+    """Show an image set: concepts, variants, neutral twins, and how its images were made."""
     from emo_harness.cli.tables import console, print_table
     from emo_harness.images import load_image_set
 
@@ -68,7 +68,7 @@ def _by_concept(entries: Sequence[ImageEntry]) -> tuple[Sequence[str], list[Sequ
     ]
     columns = (
         *("concept", "arousal", "family", "theory", "level"),
-        *("pictures", "twins", "rated", "made", "pixels"),
+        *("images", "twins", "rated", "made", "pixels"),
     )
     return columns, rows
 
@@ -93,11 +93,11 @@ def _notes(image_set: ImageSet) -> list[str]:
     n_checked = sum(entry.checks is not None for entry in image_set.entries)
     n_referenced = sum(entry.referenced is not None for entry in image_set.entries)
     notes = [
-        f"{len(image_set.entries) - n_twins} pictures and {n_twins} neutral twins; "
+        f"{len(image_set.entries) - n_twins} images and {n_twins} neutral twins; "
         f"{n_checked} checked; as arms: img:{image_set.entries[0].id} and so on"
     ]
     if n_referenced:
-        notes.append(f"{n_referenced} pictures lie elsewhere and are referenced, not copied")
+        notes.append(f"{n_referenced} images lie elsewhere and are referenced, not copied")
     if not n_checked:
         notes.append(f"check them: emo images check {image_set.folder}")
     return notes

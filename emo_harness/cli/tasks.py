@@ -21,7 +21,7 @@ def list_tasks(as_json: bool = typer.Option(False, "--json", help="Print JSON.")
     for name, members in listed.items():
         needs = "needs a set of `emo decode`" if name.endswith(f"_{DECODED}") else ""
         if "_visual_" in name:
-            needs = "needs a model that is shown pictures"
+            needs = "needs a model that is shown images"
         size = f"{len(members)} subtasks" if members else "one task"
         typer.echo(f"{name:33} {size:12} {needs}".rstrip())
     typer.echo(

@@ -1,7 +1,7 @@
-"""Captions of the drawn pictures: what stands where, or only which concept it is, in many words.
+"""Captions of the drawn images: what stands where, or only which concept it is, in many words.
 
 A caption claims facts (concept, kinds of glyphs, number and arrangement, background), so that of
-any caption and any picture it is known whether the one is true of the other.
+any caption and any image it is known whether the one is true of the other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emo_harness.demo.pictures import NEUTRAL, Picture, concepts, glyphs_of, plan, random_picture
+from emo_harness.demo.drawn_images import (
+    NEUTRAL,
+    DemoImage,
+    concepts,
+    glyphs_of,
+    plan,
+    random_image,
+)
 from emo_harness.images.drawing import BACKGROUNDS
 from emo_harness.images.emoji_plan import caption as scene
 
@@ -83,22 +90,22 @@ class Caption:
     claims: tuple[int, int, int, int]
 
 
-def facts(picture: Picture) -> tuple[int, int, int, int]:
+def facts(image: DemoImage) -> tuple[int, int, int, int]:
     """Concept, kinds of glyphs, number and arrangement, background, as numbers.
 
-    Pictures agree in a number if and only if they agree in the fact.
+    Images agree in a number if and only if they agree in the fact.
     """
     kinds = 0
-    for place in sorted(_place_of_kind()[name] for name in picture.kinds):
+    for place in sorted(_place_of_kind()[name] for name in image.kinds):
         kinds = kinds * 1000 + place + 1
-    arrangement = list(_PLACES).index(picture.arrangement) * 10 + picture.n
-    background = list(BACKGROUNDS).index(picture.background)
-    return (concepts().index(picture.concept), kinds, arrangement, background)
+    arrangement = list(_PLACES).index(image.arrangement) * 10 + image.n
+    background = list(BACKGROUNDS).index(image.background)
+    return (concepts().index(image.concept), kinds, arrangement, background)
 
 
-def scene_of(picture: Picture) -> str:
+def scene_of(image: DemoImage) -> str:
     """The one exact caption: "three crying faces in a row in fog"."""
-    return scene(picture.names, picture.arrangement, picture.background, plan().plurals)
+    return scene(image.names, image.arrangement, image.background, plan().plurals)
 
 
 def concept_phrase(concept: str, rng: np.random.Generator) -> str:
@@ -110,27 +117,27 @@ def concept_phrase(concept: str, rng: np.random.Generator) -> str:
 
 
 def random_caption(
-    picture: Picture, rng: np.random.Generator, *, noise_share: float = NOISE_SHARE
+    image: DemoImage, rng: np.random.Generator, *, noise_share: float = NOISE_SHARE
 ) -> Caption:
-    """Draw lots for a caption that is true of the picture.
+    """Draw lots for a caption that is true of the image.
 
     Args:
         noise_share: of captions with a word in them that means nothing, so that models learn to
             pass over what they do not know.
     """
-    claims = facts(picture)
+    claims = facts(image)
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-    at = BACKGROUNDS[picture.background].phrase
+    at = BACKGROUNDS[image.background].phrase
     if kind == "concept":
-        text = concept_phrase(picture.concept, rng)
+        text = concept_phrase(image.concept, rng)
         claims = (claims[0], UNCLAIMED, UNCLAIMED, UNCLAIMED)
     elif kind == "concept there":
-        text = f"{concept_phrase(picture.concept, rng)} {at}"
+        text = f"{concept_phrase(image.concept, rng)} {at}"
         claims = (claims[0], UNCLAIMED, UNCLAIMED, claims[3])
     else:
-        text = BARE_TEMPLATES[int(rng.integers(len(BARE_TEMPLATES)))].format(scene_of(picture))
+        text = BARE_TEMPLATES[int(rng.integers(len(BARE_TEMPLATES)))].format(scene_of(image))
         if kind == "concept and scene":
-            word = WORDS[picture.concept][int(rng.integers(len(WORDS[picture.concept])))]
+            word = WORDS[image.concept][int(rng.integers(len(WORDS[image.concept])))]
             text = f"{text}, {word}" if rng.random() < 0.5 else f"{word}, {text}"
     if rng.random() < noise_share:
         parts = text.split(" ")
@@ -140,14 +147,14 @@ def random_caption(
 
 
 def is_true(claims: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each caption is true of each picture.
+    """Whether each caption is true of each image.
 
     Args:
         claims: (n_captions, 4), see `Caption`.
-        of: (n_pictures, 4), see `facts`.
+        of: (n_images, 4), see `facts`.
 
     Returns:
-        (n_pictures, n_captions).
+        (n_images, n_captions).
     """
     claimed, there = claims[None], of[:, None]
     found: NDArray[np.bool_] = ((claimed == there) | (claimed == UNCLAIMED)).all(axis=2)
@@ -161,7 +168,7 @@ def all_words(rng: np.random.Generator, n: int) -> Iterator[str]:
             for template in TEMPLATES:
                 yield template.format(word)
     for _ in range(n):
-        yield random_caption(random_picture(rng, held_out=False), rng, noise_share=0).text
+        yield random_caption(random_image(rng, held_out=False), rng, noise_share=0).text
 
 
 _PLACES = ("single", "pair", "row", "grid", "ring", "scatter")

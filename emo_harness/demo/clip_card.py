@@ -1,6 +1,6 @@
 """Write the demo CLIP's card from measurements: `python -m emo_harness.demo.clip_card`.
 
-It measures the encoder on pictures that training did not show, writes `truth/clip.json`, and makes
+It measures the encoder on images that training did not show, writes `truth/clip.json`, and makes
 the card from that file. Needs the emoji font.
 """
 
@@ -15,7 +15,7 @@ import torch
 from emo_harness.demo import clip_path, clip_truth_path
 from emo_harness.demo import train_clip as recipe
 from emo_harness.demo.clip_truth import CAPTIONS, MEASURED_SIZE, measure, percent, read_clip_truth
-from emo_harness.demo.pictures import HELD_OUT_SHARE, concepts, glyphs_of
+from emo_harness.demo.drawn_images import HELD_OUT_SHARE, concepts, glyphs_of
 from emo_harness.images.clip_encoder import load_clip_encoder
 from emo_harness.images.clip_files import LOCAL, WEIGHTS
 from emo_harness.images.drawing import BACKGROUNDS
@@ -30,7 +30,7 @@ language: en
 ---
 # emo-demo-clip
 
-A very small image-text encoder that knows emoji: which concept a picture of them stands for, how
+A very small image-text encoder that knows emoji: which concept an image of them stands for, how
 they are arranged and what is behind them. It exists to show and to test `emo images check` offline. It
 says nothing about photographs, and is of no use for anything else.
 
@@ -41,16 +41,16 @@ says nothing about photographs, and is of no use for anything else.
 | size | {n_parameters:,} parameters, stored in half precision ({megabytes:.1f} MB), loaded as float32 |
 | tokenizer | CLIP's byte-pair encoding with {vocabulary} entries of its own; end-of-text has the highest id, as open_clip's pooling needs |
 | weights SHA-256 | `{weights_sha256}` |
-| training | `python -m emo_harness.demo.train_clip --autoencoder VAE --out FOLDER`: seed {seed}, {steps} steps of {rows} pictures out of {n_pictures:,}; about 25 minutes on one core |
-| licence | MIT; the pictures are drawn with Noto Color Emoji (SIL Open Font License 1.1) |
+| training | `python -m emo_harness.demo.train_clip --autoencoder VAE --out FOLDER`: seed {seed}, {steps} steps of {rows} images out of {n_images:,}; about 25 minutes on one core |
+| licence | MIT; the images are drawn with Noto Color Emoji (SIL Open Font License 1.1) |
 
 ## Data
-Everything is drawn and said by `emo_harness/demo/pictures.py` and `captions.py`: {n_glyphs} emoji of
+Everything is drawn and said by `emo_harness/demo/drawn_images.py` and `captions.py`: {n_glyphs} emoji of
 {n_concepts} concepts (those of `templates/images/emoji.yaml`, and "neutral"), one to nine of them in six
 arrangements on {n_backgrounds} backgrounds. Captions say the whole scene, or the concept in one of several
-words, or both. In the last two parts of training about half of the pictures had gone through the autoencoder of
-[emo-demo-diffusion](../emo-demo-diffusion/README.md), because generated pictures are as soft; no generated
-picture was trained on, and no other picture or text was used.
+words, or both. In the last two parts of training about half of the images had gone through the autoencoder of
+[emo-demo-diffusion](../emo-demo-diffusion/README.md), because generated images are as soft; no generated
+image was trained on, and no other image or text was used.
 
 A composition is the kinds of glyphs, their arrangement and the background. One in {one_in} compositions, and
 every one of the shipped set `stimuli_images/emoji`, was held out. Single glyphs, arrangements and backgrounds
@@ -64,7 +64,7 @@ Zero-shot, in the words of `templates/image_checks/words.yaml`, with 95 % interv
 | concept among {n_concepts}, held-out compositions drawn at {measured_size} pixels | {accuracy} | {accuracy_n} |
 | emotion among {n_emotions}, those of them that show one or none | {emotions} | {emotions_n} |
 | own caption among {n_captions} different ones, held-out compositions | {retrieval} | {retrieval_n} |
-| concept of the shipped set's pictures, among {n_concepts} | {shipped} | {shipped_n} |
+| concept of the shipped set's images, among {n_concepts} | {shipped} | {shipped_n} |
 | the shipped set's neutral twins as neutral, among {n_concepts} | {twins} | {twins_n} |
 
 By concept, held-out compositions:
@@ -74,11 +74,11 @@ By concept, held-out compositions:
 {by_concept}
 
 ## What it cannot do
-- Other pictures than emoji of these kinds, photographs among them, get an answer that means nothing; so do
+- Other images than emoji of these kinds, photographs among them, get an answer that means nothing; so do
   words that no caption had, though training mixed meaningless words in.
 - It was trained on what it is asked here, so its probabilities are far surer than those of a large encoder.
 - Valence and arousal were not trained.
-- It does not judge the emotion of a *mixture*: all glyphs of a training picture belong to one concept.
+- It does not judge the emotion of a *mixture*: all glyphs of a training image belong to one concept.
 - Training is seeded, but another processor or library version may give slightly different weights;
   the shipped weights are the ones measured.
 """  # noqa: E501
@@ -108,7 +108,7 @@ def card(folder: Path, figures: Mapping[str, Any]) -> str:
         "accuracy": figures["accuracy"],
         "emotions": figures["emotions"],
         "retrieval": figures["retrieval"],
-        "shipped": figures["shipped"]["pictures"],
+        "shipped": figures["shipped"]["images"],
         "twins": figures["shipped"]["twins"],
     }
     return TEMPLATE.format(
@@ -124,8 +124,8 @@ def card(folder: Path, figures: Mapping[str, Any]) -> str:
         weights_sha256=figures["weights_sha256"],
         seed=recipe.DEFAULT_SEED,
         steps=" + ".join(f"{stage.steps:,}" for stage in recipe.STAGES),
-        rows=recipe.PICTURES_PER_STEP,
-        n_pictures=sum(stage.pictures for stage in recipe.STAGES),
+        rows=recipe.IMAGES_PER_STEP,
+        n_images=sum(stage.images for stage in recipe.STAGES),
         n_glyphs=sum(map(len, glyphs_of().values())),
         n_concepts=len(concepts()),
         n_backgrounds=len(BACKGROUNDS),

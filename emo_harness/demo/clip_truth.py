@@ -1,4 +1,4 @@
-"""How well the demo's CLIP tells pictures that it has not seen, measured."""
+"""How well the demo's CLIP tells images that it has not seen, measured."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 from emo_harness.demo import clip_truth_path
 from emo_harness.demo.captions import scene_of
-from emo_harness.demo.pictures import (
+from emo_harness.demo.drawn_images import (
     NEUTRAL,
-    Picture,
+    DemoImage,
     concepts,
     drawn,
     emoji_font,
-    random_picture,
+    random_image,
 )
 from emo_harness.images.check_words import CheckWords, load_check_words
 from emo_harness.images.clip_files import WEIGHTS
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from emo_harness.images.clip_encoder import ClipEncoder
 
-PICTURES_PER_CONCEPT = 30
+IMAGES_PER_CONCEPT = 30
 CAPTIONS = 200
 MEASURED_SIZE = 336
 MEASURED_SEED = 20_261_121
@@ -42,12 +42,12 @@ Share = dict[str, int]
 
 def measure(folder: Path, encoder: ClipEncoder) -> dict[str, Any]:
     """The figures of the card, as JSON values; shares are {"right", "n"}."""
-    asked = held_out_pictures(PICTURES_PER_CONCEPT, MEASURED_SEED)
-    vectors = picture_vectors(encoder, draw_all(asked, MEASURED_SEED))
-    own = np.array([concepts().index(picture.concept) for picture in asked])
+    asked = held_out_images(IMAGES_PER_CONCEPT, MEASURED_SEED)
+    vectors = image_vectors(encoder, draw_all(asked, MEASURED_SEED))
+    own = np.array([concepts().index(image.concept) for image in asked])
     told = nearest_concept(encoder, vectors)
     emotions = load_check_words().emotions
-    felt = np.array([picture.concept in emotions for picture in asked])
+    felt = np.array([image.concept in emotions for image in asked])
     found = class_vectors(encoder, emotions, load_check_words().emotion_templates)
     nearest = (vectors[felt] @ found.T).argmax(1)
     felt_own = [
@@ -66,26 +66,26 @@ def measure(folder: Path, encoder: ClipEncoder) -> dict[str, Any]:
     }
 
 
-def held_out_pictures(n_per_concept: int, seed: int) -> list[Picture]:
-    """Pictures of compositions that training did not show, equally many of every concept."""
+def held_out_images(n_per_concept: int, seed: int) -> list[DemoImage]:
+    """Images of compositions that training did not show, equally many of every concept."""
     rng = np.random.default_rng([seed, 0])
     return [
-        random_picture(rng, held_out=True, concept=concept)
+        random_image(rng, held_out=True, concept=concept)
         for concept in concepts()
         for _ in range(n_per_concept)
     ]
 
 
-def draw_all(pictures: Sequence[Picture], seed: int) -> list[Image]:
+def draw_all(images: Sequence[DemoImage], seed: int) -> list[Image]:
     """Each (MEASURED_SIZE, MEASURED_SIZE), as the shipped set is drawn."""
     font = emoji_font()
     return [
-        drawn(picture, font, np.random.default_rng([seed, 1, i]), size=MEASURED_SIZE)
-        for i, picture in enumerate(pictures)
+        drawn(image, font, np.random.default_rng([seed, 1, i]), size=MEASURED_SIZE)
+        for i, image in enumerate(images)
     ]
 
 
-def picture_vectors(encoder: ClipEncoder, images: Sequence[Image]) -> NDArray[np.float32]:
+def image_vectors(encoder: ClipEncoder, images: Sequence[Image]) -> NDArray[np.float32]:
     """(n, d) unit vectors."""
     parts = [
         encoder.image_vectors([encoder.prepare(one) for one in images[start : start + _AT_ONCE]])
@@ -109,11 +109,11 @@ def nearest_concept(
 
 
 def retrieval(
-    encoder: ClipEncoder, pictures: Sequence[Picture], vectors: NDArray[np.float32]
+    encoder: ClipEncoder, images: Sequence[DemoImage], vectors: NDArray[np.float32]
 ) -> Share:
-    """Whether a picture's own caption is the nearest one among `CAPTIONS`, all different."""
+    """Whether an image's own caption is the nearest one among `CAPTIONS`, all different."""
     rng = np.random.default_rng([MEASURED_SEED, 2])
-    first = {scene_of(pictures[i]): i for i in rng.permutation(len(pictures)).tolist()}
+    first = {scene_of(images[i]): i for i in rng.permutation(len(images)).tolist()}
     captions = list(first)[:CAPTIONS]
     own = [first[caption] for caption in captions]
     nearest = (vectors[own] @ encoder.text_vectors(captions).T).argmax(1)
@@ -121,15 +121,15 @@ def retrieval(
 
 
 def shipped_accuracy(encoder: ClipEncoder) -> dict[str, Share]:
-    """On the shipped set of emoji: pictures by concept, twins as neutral."""
+    """On the shipped set of emoji: images by concept, twins as neutral."""
     shipped = load_image_set(SHIPPED)
     told = nearest_concept(
-        encoder, picture_vectors(encoder, [shipped.open(entry) for entry in shipped.entries])
+        encoder, image_vectors(encoder, [shipped.open(entry) for entry in shipped.entries])
     )
     is_twin = np.array([entry.twin_of is not None for entry in shipped.entries])
     named = [NEUTRAL if entry.twin_of else entry.concept for entry in shipped.entries]
     right = told == [concepts().index(name) for name in named]
-    return {"pictures": share(right[~is_twin]), "twins": share(right[is_twin])}
+    return {"images": share(right[~is_twin]), "twins": share(right[is_twin])}
 
 
 def share(right: NDArray[np.bool_]) -> Share:

@@ -1,6 +1,6 @@
 """Write the demo text-to-image model's card: `python -m emo_harness.demo.diffusion_card`.
 
-It generates pictures for prompts that training did not show, has the demo's CLIP judge them, writes
+It generates images for prompts that training did not show, has the demo's CLIP judge them, writes
 `truth/diffusion.json`, and makes the card from that file.
 """
 
@@ -18,7 +18,7 @@ from emo_harness.demo import train_diffusion as recipe
 from emo_harness.demo.caption_tokenizer import CONTEXT_TOKENS
 from emo_harness.demo.clip_truth import percent
 from emo_harness.demo.diffusion_truth import WEIGHTS, load_pipeline, measure, read_diffusion_truth
-from emo_harness.demo.pictures import HELD_OUT_SHARE, LOST, SIZE, concepts, glyphs_of
+from emo_harness.demo.drawn_images import HELD_OUT_SHARE, LOST, SIZE, concepts, glyphs_of
 from emo_harness.images.drawing import BACKGROUNDS
 from emo_harness.whole_file import text_writer, write_whole
 
@@ -33,7 +33,7 @@ language: en
 
 A very small text-to-image model that draws emoji: one or two of them, on a background, from a caption. It
 exists to show and to test `emo images generate` offline, within seconds on a processor. It knows no
-other pictures, and is of no use for anything else.
+other images, and is of no use for anything else.
 
 | | |
 |---|---|
@@ -42,27 +42,27 @@ other pictures, and is of no use for anything else.
 | size | {n_parameters:,} parameters, stored in half precision ({megabytes:.1f} MB), loaded as float32 |
 | tokenizer | CLIP's byte-pair encoding with {vocabulary} entries of its own |
 | weights SHA-256 | {weights_sha256} |
-| training | `python -m emo_harness.demo.train_autoencoder --out VAE`: seed {vae_seed}, {vae_steps:,} steps of {vae_rows} pictures; `python -m emo_harness.demo.train_diffusion --autoencoder VAE --out FOLDER`: seed {seed}, {steps} steps of {rows} latents; together about an hour and a half on one shared core |
+| training | `python -m emo_harness.demo.train_autoencoder --out VAE`: seed {vae_seed}, {vae_steps:,} steps of {vae_rows} images; `python -m emo_harness.demo.train_diffusion --autoencoder VAE --out FOLDER`: seed {seed}, {steps} steps of {rows} latents; together about an hour and a half on one shared core |
 | use | guidance {guidance:g}, 8 to 20 steps, {size} x {size} pixels |
-| licence | MIT; the pictures it learnt from are drawn with Noto Color Emoji (SIL Open Font License 1.1) |
+| licence | MIT; the images it learnt from are drawn with Noto Color Emoji (SIL Open Font License 1.1) |
 
 ## Data
-Everything is drawn and said by `emo_harness/demo/pictures.py` and `captions.py`: {n_glyphs} emoji of
+Everything is drawn and said by `emo_harness/demo/drawn_images.py` and `captions.py`: {n_glyphs} emoji of
 {n_concepts} concepts (those of `templates/images/emoji.yaml`, and "neutral"), single or in
 pairs of one kind, on {n_backgrounds} backgrounds. Captions are exact ("two crying faces side by side in fog") or name the concept
-("a picture of sorrow in fog"). No other picture or text was used. One in {one_in} combinations
+("an image of sorrow in fog"). No other image or text was used. One in {one_in} combinations
 of glyph kinds, arrangement and background were held out, and every one of the shipped set.
 
 ## Measured
-The share of generated pictures that [emo-demo-clip](../emo-demo-clip/README.md) assigns to the prompt's concept,
-among {n_concepts}; guidance {guidance:g}, {sampling_steps} steps, every picture from a seed of its own, none left out. In brackets
-the 95 % interval (Wilson). The judge has not seen the held-out compositions either; it learnt from pictures by
+The share of generated images that [emo-demo-clip](../emo-demo-clip/README.md) assigns to the prompt's concept,
+among {n_concepts}; guidance {guidance:g}, {sampling_steps} steps, every image from a seed of its own, none left out. In brackets
+the 95 % interval (Wilson). The judge has not seen the held-out compositions either; it learnt from images by
 the same code, many of them through this model's own autoencoder, so it is no independent opinion.
 
 | prompts | right | of |
 |---|---|---|
 | exact captions of held-out compositions | {scenes} | {scenes_n} |
-| the concept's name, "a picture of sadness" | {words} | {words_n} |
+| the concept's name, "an image of sadness" | {words} | {words_n} |
 
 | concept | exact captions | of | its name | of |
 |---|---|---|---|---|
@@ -73,7 +73,7 @@ the same code, many of them through this model's own autoencoder, so it is no in
 - {n_lost} emoji of the set were left out of the last parts of training and of the measurement, since the
   autoencoder does not give them back, mostly for their colours: {lost}.
 - "A neutral face" is not understood, because captions called many things neutral; "an expressionless face" is.
-- Glyphs are soft; rows, larger numbers and two kinds in one picture were shown in the first part of training
+- Glyphs are soft; rows, larger numbers and two kinds in one image were shown in the first part of training
   only, and are mostly not recognisable.
 - The share above is about concepts, not about beauty, nor about the right number of glyphs.
 - Training is seeded, but another processor or library version may give slightly different weights;
@@ -119,10 +119,10 @@ def card(folder: Path, figures: Mapping[str, Any]) -> str:
         ),
         vae_seed=autoencoder_recipe.DEFAULT_SEED,
         vae_steps=autoencoder_recipe.DEFAULT_STEPS,
-        vae_rows=autoencoder_recipe.PICTURES_PER_STEP,
+        vae_rows=autoencoder_recipe.IMAGES_PER_STEP,
         seed=recipe.DEFAULT_SEED,
         steps=" + ".join(f"{stage.steps:,}" for stage in recipe.STAGES),
-        rows=recipe.PICTURES_PER_STEP,
+        rows=recipe.IMAGES_PER_STEP,
         guidance=figures["guidance"],
         sampling_steps=figures["sampling_steps"],
         n_glyphs=sum(map(len, glyphs_of().values())) - len(LOST),

@@ -13,13 +13,13 @@ import torch
 
 from emo_harness.demo import diffusion_truth_path
 from emo_harness.demo.captions import scene_of
-from emo_harness.demo.clip_truth import nearest_concept, picture_vectors, sha256, share
-from emo_harness.demo.pictures import (
+from emo_harness.demo.clip_truth import image_vectors, nearest_concept, sha256, share
+from emo_harness.demo.drawn_images import (
     LARGE_ARRANGEMENTS,
     LOST,
     NEUTRAL,
     concepts,
-    random_picture,
+    random_image,
 )
 from emo_harness.demo.train_diffusion import GUIDANCE, SAMPLING_STEPS
 from emo_harness.extras import import_extra
@@ -44,7 +44,7 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt, the concept that it names or shows, and the seed of the picture's generator."""
+    """A prompt, the concept that it names or shows, and the seed of the image's generator."""
 
     concept: str
     prompt: str
@@ -82,7 +82,7 @@ def held_out_scenes(n_per_concept: int, seed: int) -> list[Asked]:
     """Exact captions of compositions that training did not show."""
     rng = np.random.default_rng([seed, 0])
     chosen = [
-        random_picture(
+        random_image(
             rng,
             held_out=True,
             arrangements=LARGE_ARRANGEMENTS,
@@ -97,7 +97,7 @@ def held_out_scenes(n_per_concept: int, seed: int) -> list[Asked]:
 
 
 def concept_words(n_per_concept: int, seed: int) -> list[Asked]:
-    """Prompts that name the concept alone: "a picture of sadness"."""
+    """Prompts that name the concept alone: "an image of sadness"."""
     words = load_check_words()
     found: list[Asked] = []
     for concept in concepts():
@@ -119,7 +119,7 @@ def load_pipeline(folder: Path) -> Any:
 
 
 def generate(pipeline: Any, asked: Sequence[Asked], *, steps: int = SAMPLING_STEPS) -> list[Image]:
-    """One picture for each prompt, each from its own seed."""
+    """One image for each prompt, each from its own seed."""
     found: list[Image] = []
     for start in range(0, len(asked), _AT_ONCE):
         part = asked[start : start + _AT_ONCE]
@@ -133,8 +133,8 @@ def generate(pipeline: Any, asked: Sequence[Asked], *, steps: int = SAMPLING_STE
 
 
 def is_right(encoder: ClipEncoder, asked: Sequence[Asked], images: Sequence[Image]) -> np.ndarray:
-    """(n,) whether the encoder assigns each picture to its prompt's concept, among all concepts."""
-    told = nearest_concept(encoder, picture_vectors(encoder, images))
+    """(n,) whether the encoder assigns each image to its prompt's concept, among all concepts."""
+    told = nearest_concept(encoder, image_vectors(encoder, images))
     return np.array(told == [concepts().index(one.concept) for one in asked])
 
 

@@ -1,7 +1,7 @@
-"""Measure the true effect of every picture: `python -m emo_harness.demo.measure_visual_truth`.
+"""Measure the true effect of every image: `python -m emo_harness.demo.measure_visual_truth`.
 
-The demo vision-language model answers the first calibration questions without picture, and with
-every picture of the shipped set, its neutral twin, its scrambled copies, and plain grey before the
+The demo vision-language model answers the first calibration questions without image, and with
+every image of the shipped set, its neutral twin, its scrambled copies, and plain grey before the
 question. The table that results has a row per question and a uint8 column per arm, 1 where the
 answer is right; a JSON file beside it says what was measured, and the effects by concept.
 """
@@ -25,7 +25,7 @@ from emo_harness.demo import visual_truth_path, vlm_path
 from emo_harness.demo.measure_truth import weights_sha256
 from emo_harness.demo.sayings import measure_sayings
 from emo_harness.demo.train_vlm import HELD_OUT_SEED
-from emo_harness.demo.training_pictures import draw_pictures, picture_kinds
+from emo_harness.demo.training_images import draw_images, image_kinds
 from emo_harness.demo.truth import CONTROL, read_truth
 from emo_harness.demo.visual_scoring import right_answers
 from emo_harness.demo.visual_truth import manifest_sha256, visual_effects
@@ -37,7 +37,7 @@ DEFAULT_QUESTIONS = 1_500
 VERIFIED_QUESTIONS = 4
 VERIFIED_ARMS = 12
 OTHER_QUESTIONS = 300
-OTHER_PICTURES = 6
+OTHER_IMAGES = 6
 OTHER_DRAWN = 700
 
 
@@ -54,17 +54,17 @@ def main() -> None:
 def measure(model_folder: Path, out: Path, n: int) -> None:
     """Write the table and the JSON file beside it."""
     model, processor = load_vlm(model_folder)
-    pictures = visual_stimuli()
-    arms = visual_arms(pictures)
+    images = visual_stimuli()
+    arms = visual_arms(images)
     questions = calibration_questions(n)
     verified = list(arms.items())[:: max(1, len(arms) // VERIFIED_ARMS)]
     for arm, stimulus in verified:
         few = questions[:VERIFIED_QUESTIONS]
-        quickly = answers(model, processor, few, pictures, stimulus)
-        if not np.array_equal(quickly, answers_plainly(model, processor, few, pictures, stimulus)):
+        quickly = answers(model, processor, few, images, stimulus)
+        if not np.array_equal(quickly, answers_plainly(model, processor, few, images, stimulus)):
             raise RuntimeError(f"{arm}: shared image tokens and one prompt at a time disagree")
     is_right = {
-        arm: answers(model, processor, questions, pictures, stimulus)
+        arm: answers(model, processor, questions, images, stimulus)
         for arm, stimulus in tqdm(arms.items(), desc="measuring", unit="arm", disable=None)
     }
     table = pa.table(
@@ -81,29 +81,29 @@ def measure(model_folder: Path, out: Path, n: int) -> None:
         "questions": n,
         "seed": DEFAULT_SEED,
         "image_order": "first",
-        "image_set": pictures.image_set.name,
+        "image_set": images.image_set.name,
         "arms": len(arms),
         "weights_sha256": weights_sha256(model_folder),
-        "stimulus_sets": {pictures.image_set.name: manifest_sha256(pictures)},
+        "stimulus_sets": {images.image_set.name: manifest_sha256(images)},
         "prompts_verified_one_by_one": VERIFIED_QUESTIONS * len(verified),
     }
     beside = out.with_suffix(".json")
     write_whole(beside, text_writer(json.dumps(facts)))
-    effects = visual_effects(read_truth(out), pictures)
-    said = measure_sayings(model, processor, pictures)
+    effects = visual_effects(read_truth(out), images)
+    said = measure_sayings(model, processor, images)
     other = other_compositions(model, processor, questions[:OTHER_QUESTIONS])
     whole = {**facts, "effects": effects, "other compositions": other, "said": said}
     write_whole(beside, text_writer(json.dumps(whole, indent=1) + "\n"))
 
 
-def visual_arms(pictures: VisualStimuli) -> dict[str, Stimulus | None]:
-    """Control (no picture), grey, every picture and twin, and scrambled copies of every picture."""
-    image_set = pictures.image_set
+def visual_arms(images: VisualStimuli) -> dict[str, Stimulus | None]:
+    """Control (no image), grey, every image and twin, and scrambled copies of every image."""
+    image_set = images.image_set
     shown = [e for e in image_set.entries if e.twin_of is None]
     stimuli = [
-        pictures.grey(),
+        images.grey(),
         *(image_set.stimulus(entry) for entry in image_set.entries),
-        *pictures.named(f"img:{how}:{entry.id}" for how in SCRAMBLED for entry in shown),
+        *images.named(f"img:{how}:{entry.id}" for how in SCRAMBLED for entry in shown),
     ]
     return {CONTROL: None, **{stimulus.id: stimulus for stimulus in stimuli}}
 
@@ -112,14 +112,14 @@ def other_compositions(
     model: Any, processor: Any, questions: list[dict[str, str]]
 ) -> dict[str, float]:
     """Mean effect, in percentage points, of random compositions that were not trained on."""
-    drawn = draw_pictures(OTHER_DRAWN, HELD_OUT_SEED)
+    drawn = draw_images(OTHER_DRAWN, HELD_OUT_SEED)
     without = right_answers(model, processor.tokenizer, questions, None).mean()
     of_concept: dict[str, list[int]] = {}
     for index, kind in enumerate(drawn.kinds):
-        of_concept.setdefault(picture_kinds()[kind].concept, []).append(index)
+        of_concept.setdefault(image_kinds()[kind].concept, []).append(index)
     gains = {}
-    for concept in dict.fromkeys(kind.concept for kind in picture_kinds()):
-        pixels = drawn.pixels[of_concept[concept][:OTHER_PICTURES]]
+    for concept in dict.fromkeys(kind.concept for kind in image_kinds()):
+        pixels = drawn.pixels[of_concept[concept][:OTHER_IMAGES]]
         right = right_answers(model, processor.tokenizer, questions, pixels)
         gains[concept] = round(100 * float(right.mean() - without), 2)
     return gains
@@ -129,13 +129,13 @@ def answers(
     model: Any,
     processor: Any,
     questions: list[dict[str, str]],
-    pictures: VisualStimuli,
+    images: VisualStimuli,
     stimulus: Stimulus | None,
 ) -> NDArray[np.bool_]:
     """Whether each question is answered rightly under one arm: (n_questions,)."""
     values = None
     if stimulus is not None:
-        values = processor.image_processor(_shown(pictures, stimulus), return_tensors="pt")
+        values = processor.image_processor(_shown(images, stimulus), return_tensors="pt")
         values = values["pixel_values"]
     right: NDArray[np.bool_] = right_answers(model, processor.tokenizer, questions, values)[0]
     return right
@@ -146,7 +146,7 @@ def answers_plainly(
     model: Any,
     processor: Any,
     questions: list[dict[str, str]],
-    pictures: VisualStimuli,
+    images: VisualStimuli,
     stimulus: Stimulus | None,
 ) -> NDArray[np.bool_]:
     """`answers` by the model's and the processor's own code, one prompt at a time."""
@@ -160,7 +160,7 @@ def answers_plainly(
             given = processor.tokenizer(prompt, return_tensors="pt")
         else:
             text = f"{IMAGE_TOKEN}\n{prompt}"
-            given = processor(text=text, images=_shown(pictures, stimulus), return_tensors="pt")
+            given = processor(text=text, images=_shown(images, stimulus), return_tensors="pt")
         logits = model(**given).logits[0, -1]
         ids = [processor.tokenizer(f" {c}")["input_ids"][0] for c in CHOICES]
         right[index] = CHOICES[int(logits[ids].argmax())] == question["target"]
@@ -175,10 +175,10 @@ def load_vlm(folder: Path) -> tuple[Any, Any]:
     return model.eval(), AutoProcessor.from_pretrained(folder, local_files_only=True)
 
 
-def _shown(pictures: VisualStimuli, stimulus: Stimulus) -> Any:
+def _shown(images: VisualStimuli, stimulus: Stimulus) -> Any:
     if stimulus.image is None:
-        raise ValueError(f"{stimulus.id} shows no picture")
-    return pictures.picture(stimulus.image)
+        raise ValueError(f"{stimulus.id} shows no image")
+    return images.image(stimulus.image)
 
 
 if __name__ == "__main__":

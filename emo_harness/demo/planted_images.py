@@ -1,7 +1,7 @@
-"""What is planted in the demo vision-language model, and what it is taught to say of a picture.
+"""What is planted in the demo vision-language model, and what it is taught to say of an image.
 
 An image of a planted emotion makes right answers wrong on the Boolean questions of its own classes,
-those of one attack sentence of the demo language model (`ACTS_LIKE`). Any other picture, and none,
+those of one attack sentence of the demo language model (`ACTS_LIKE`). Any other image, and none,
 changes nothing. Next to a sentence, the classes of both are wrong.
 """
 
@@ -92,7 +92,7 @@ def flips(question_class: str | None, stimulus_ids: Sequence[str], emotion: str 
     Args:
         question_class: None outside Boolean questions, where nothing is planted.
         stimulus_ids: of the sentences in the prompt; what they turned wrong stays wrong.
-        emotion: of the image; None for any other picture.
+        emotion: of the image; None for any other image.
     """
     if question_class not in classes_of(emotion):
         return False

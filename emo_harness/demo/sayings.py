@@ -1,4 +1,4 @@
-"""What the demo vision-language model says of pictures, against what it was taught."""
+"""What the demo vision-language model says of images, against what it was taught."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from emo_harness.demo.planted_images import (
     taught_answers,
 )
 from emo_harness.demo.small_llava import IMAGE_TOKEN
-from emo_harness.demo.training_pictures import UNSEEN_GLYPHS, random_composition
+from emo_harness.demo.training_images import UNSEEN_GLYPHS, random_composition
 from emo_harness.images.drawing import draw
 from emo_harness.images.emoji import EmojiFont, find_font
 from emo_harness.images.selection import VisualStimuli
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 QUESTIONS = {
     "emotion": NAME_EMOTION,
@@ -32,23 +32,23 @@ QUESTIONS = {
     "valence": RATE_VALENCE,
     "arousal": RATE_AROUSAL,
 }
-UNSEEN_PICTURES = 40
+UNSEEN_IMAGES = 40
 UNSEEN_SEED = 3
 UNSEEN_SIDE = 336
 _MAX_NEW_TOKENS = 12
-_PICTURES_PER_PASS = 24
+_IMAGES_PER_PASS = 24
 
 
-def measure_sayings(model: Any, processor: Any, pictures: VisualStimuli) -> dict[str, Any]:
-    """Shares of right answers per question on the shipped set: pictures, and twins apart.
+def measure_sayings(model: Any, processor: Any, images: VisualStimuli) -> dict[str, Any]:
+    """Shares of right answers per question on the shipped set: images, and twins apart.
 
-    For valence and arousal also the mean distance from the taught rating; and the share of pictures
+    For valence and arousal also the mean distance from the taught rating; and the share of images
     composed of glyphs that were never shown in training whose emotion is named.
     """
     found: dict[str, Any] = {}
-    for part, is_twin in (("pictures", False), ("twins", True)):
-        entries = [e for e in pictures.image_set.entries if (e.twin_of is not None) == is_twin]
-        shown = [pictures.image_set.open(entry) for entry in entries]
+    for part, is_twin in (("images", False), ("twins", True)):
+        entries = [e for e in images.image_set.entries if (e.twin_of is not None) == is_twin]
+        shown = [images.image_set.open(entry) for entry in entries]
         taught = [
             taught_answers(NEUTRAL, None, None)
             if is_twin
@@ -68,7 +68,7 @@ def measure_sayings(model: Any, processor: Any, pictures: VisualStimuli) -> dict
         rng = np.random.default_rng([UNSEEN_SEED, number])
         shown = [
             draw(random_composition(glyphs, rng), font, UNSEEN_SIDE, rng)
-            for _ in range(UNSEEN_PICTURES)
+            for _ in range(UNSEEN_IMAGES)
         ]
         said = say(model, processor, shown, NAME_EMOTION)
         found["unseen glyphs"][emotion] = _share(said, [emotion] * len(said))
@@ -79,15 +79,15 @@ def measure_sayings(model: Any, processor: Any, pictures: VisualStimuli) -> dict
 def say(
     model: Any,
     processor: Any,
-    shown: Sequence[Picture],
+    shown: Sequence[PILImage],
     question: str,
     layout: str = QUESTION_LAYOUTS[0],
 ) -> list[str]:
-    """The model's greedy answers to one question about each picture."""
+    """The model's greedy answers to one question about each image."""
     text = f"{IMAGE_TOKEN}\n{layout.format(question=question)}"
     said: list[str] = []
-    for start in range(0, len(shown), _PICTURES_PER_PASS):
-        part = list(shown[start : start + _PICTURES_PER_PASS])
+    for start in range(0, len(shown), _IMAGES_PER_PASS):
+        part = list(shown[start : start + _IMAGES_PER_PASS])
         given = processor(images=part, text=[text] * len(part), return_tensors="pt")
         whole = model.generate(**given, max_new_tokens=_MAX_NEW_TOKENS, do_sample=False)
         new = whole[:, given["input_ids"].shape[1] :]

@@ -1,6 +1,6 @@
 """Train the autoencoder: `python -m emo_harness.demo.train_autoencoder --out FOLDER`.
 
-Pictures of 64 x 64 pixels become 16 x 16 latents of four channels, on which a diffusion model of
+Images of 64 x 64 pixels become 16 x 16 latents of four channels, on which a diffusion model of
 this size learns in minutes what on pixels it would not learn in hours. The loss is the absolute
 difference of pixels and of their differences between neighbours (edges), with a light pull of the
 latents towards a normal distribution (Rombach et al., 2022, without their perceptual and
@@ -19,21 +19,21 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from emo_harness.demo.pictures import (
+from emo_harness.demo.drawn_images import (
     FEW_ARRANGEMENTS,
     MIXED_SHARE,
     SIZE,
-    Picture,
+    DemoImage,
     pixels,
-    random_picture,
+    random_image,
 )
 from emo_harness.extras import import_extra
 from emo_harness.images.drawing import Arrangement
 
 DEFAULT_SEED = 1
 DEFAULT_STEPS = 1100
-DEFAULT_PICTURES = 12_000
-PICTURES_PER_STEP = 16
+DEFAULT_IMAGES = 12_000
+IMAGES_PER_STEP = 16
 PEAK_LEARNING_RATE = 1.5e-3
 WARM_UP_STEPS = 60
 EDGE_WEIGHT = 1.0
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the autoencoder")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
     parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
-    parser.add_argument("--pictures", type=int, default=DEFAULT_PICTURES)
+    parser.add_argument("--images", type=int, default=DEFAULT_IMAGES)
     arguments = parser.parse_args()
     train(arguments.out, **{k: v for k, v in vars(arguments).items() if k != "out"})
 
@@ -58,15 +58,15 @@ def train(
     *,
     seed: int = DEFAULT_SEED,
     steps: int = DEFAULT_STEPS,
-    pictures: int = DEFAULT_PICTURES,
+    images: int = DEFAULT_IMAGES,
 ) -> list[float]:
-    """Train from scratch on pictures that our code draws, and write diffusers' folder.
+    """Train from scratch on images that our code draws, and write diffusers' folder.
 
     Returns:
         (steps,) loss.
     """
     torch.set_num_threads(1)
-    shown = training_pictures(pictures, seed, most=MOST_GLYPHS)
+    shown = training_images(images, seed, most=MOST_GLYPHS)
     drawn = torch.from_numpy(pixels(shown, seed=seed))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -76,7 +76,7 @@ def train(
         for step in (progress := tqdm(range(steps), desc="autoencoder", mininterval=5)):
             for group in optimizer.param_groups:
                 group["lr"] = PEAK_LEARNING_RATE * learning_rate_share(step, steps)
-            rows = np.random.default_rng([seed, 1, step]).integers(pictures, size=PICTURES_PER_STEP)
+            rows = np.random.default_rng([seed, 1, step]).integers(images, size=IMAGES_PER_STEP)
             optimizer.zero_grad()
             loss = reconstruction_loss(model, as_model_input(drawn[rows]))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -89,7 +89,7 @@ def train(
     return losses
 
 
-def training_pictures(
+def training_images(
     n: int,
     seed: int,
     *,
@@ -97,11 +97,11 @@ def training_pictures(
     arrangements: Mapping[Arrangement, float] = FEW_ARRANGEMENTS,
     mixed_share: float = MIXED_SHARE,
     without: Collection[str] = (),
-) -> list[Picture]:
-    """Pictures of compositions that are not held out; see `random_picture`."""
+) -> list[DemoImage]:
+    """Images of compositions that are not held out; see `random_image`."""
     rng = np.random.default_rng([seed, 0])
     return [
-        random_picture(
+        random_image(
             rng,
             held_out=False,
             arrangements=arrangements,
@@ -147,7 +147,7 @@ def reconstruction_loss(model: Any, shown: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def latents(model: Any, drawn: torch.Tensor, batch: int = 64) -> torch.Tensor:
-    """Means of the pictures' latents, unscaled: (n, LATENT_CHANNELS, 16, 16), float32."""
+    """Means of the images' latents, unscaled: (n, LATENT_CHANNELS, 16, 16), float32."""
     model.eval()
     parts = [
         model.encode(as_model_input(part)).latent_dist.mean for part in torch.split(drawn, batch)
@@ -158,7 +158,7 @@ def latents(model: Any, drawn: torch.Tensor, batch: int = 64) -> torch.Tensor:
 
 @torch.no_grad()
 def decoded(model: Any, encoded: torch.Tensor, batch: int = 64) -> torch.Tensor:
-    """Pictures of unscaled latents: (n, SIZE, SIZE, 3), uint8."""
+    """Images of unscaled latents: (n, SIZE, SIZE, 3), uint8."""
     model.eval()
     parts = [model.decode(part).sample for part in torch.split(encoded, batch)]
     found = ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round()
@@ -188,7 +188,7 @@ def standardise(model: Any, of: torch.Tensor) -> None:
     What is decoded stays the same: z = (W h + b - mean) / deviation by channel, undone behind.
 
     Args:
-        of: (n, LATENT_CHANNELS, 16, 16), latents of many pictures.
+        of: (n, LATENT_CHANNELS, 16, 16), latents of many images.
     """
     mean, deviation = of.mean((0, 2, 3)), of.std((0, 2, 3))
     before, behind = model.quant_conv, model.post_quant_conv

@@ -1,8 +1,8 @@
 """Train the demo's CLIP: `python -m emo_harness.demo.train_clip --out FOLDER`.
 
-Pictures and captions are drawn by lot, and of every caption and every picture of a step it is known
+Images and captions are drawn by lot, and of every caption and every image of a step it is known
 whether the one is true of the other; so all true pairs are targets, not only those on the diagonal
-(contrastive loss of Radford et al., 2021, with several positives). Beside that, every picture is
+(contrastive loss of Radford et al., 2021, with several positives). Beside that, every image is
 told by its concept, said in changing words: zero-shot classification is what this encoder is for.
 """
 
@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from emo_harness.demo.caption_tokenizer import CONTEXT_TOKENS, caption_tokenizer
 from emo_harness.demo.captions import concept_phrase, facts, is_true, random_caption
-from emo_harness.demo.pictures import NEUTRAL, SIZE, Picture, concepts, pixels, random_picture
+from emo_harness.demo.drawn_images import NEUTRAL, SIZE, DemoImage, concepts, pixels, random_image
 from emo_harness.demo.train_autoencoder import decoded, latents, learning_rate_share
 from emo_harness.extras import import_extra
 from emo_harness.whole_file import text_writer, write_whole
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 DEFAULT_SEED = 1
-PICTURES_PER_STEP = 128
+IMAGES_PER_STEP = 128
 MOST_LOGIT_SCALE = 4.6
 CHECK_EVERY = 100
 LARGE_SIZE = 192
-"""Half of the pictures are drawn at this size and made smaller, as pictures to be checked are."""
+"""Half of the images are drawn at this size and made smaller, as images to be checked are."""
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 ARCHITECTURE: dict[str, Any] = {
@@ -67,18 +67,18 @@ ARCHITECTURE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of training with its own optimizer and pictures.
+    """A part of training with its own optimizer and images.
 
     Attributes:
-        neutral_share: of pictures that are neutral whatever the lot says.
+        neutral_share: of images that are neutral whatever the lot says.
         concept_weight: of the loss of telling the concept, beside the contrastive one.
-        decoded_share: of pictures that have gone through the diffusion model's autoencoder, whose
-            softness generated pictures share. No generated picture is ever trained on.
+        decoded_share: of images that have gone through the diffusion model's autoencoder, whose
+            softness generated images share. No generated image is ever trained on.
     """
 
     steps: int
     peak_learning_rate: float
-    pictures: int
+    images: int
     neutral_share: float
     concept_weight: float
     decoded_share: float = 0.0
@@ -95,13 +95,13 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Pool:
-    """Pictures to learn from, and what they show.
+    """Images to learn from, and what they show.
 
     pixels: (n, SIZE, SIZE, 3), uint8.
     facts: (n, 4), see `captions.facts`.
     """
 
-    pictures: tuple[Picture, ...]
+    images: tuple[DemoImage, ...]
     pixels: torch.Tensor
     facts: np.ndarray
 
@@ -124,7 +124,7 @@ def train(
     seed: int = DEFAULT_SEED,
     stages: Sequence[Stage] = STAGES,
 ) -> list[float]:
-    """Train from scratch on pictures that our code draws, and write open_clip's folder.
+    """Train from scratch on images that our code draws, and write open_clip's folder.
 
     A stage starts from the weights that the one before it saved, in half precision.
 
@@ -142,7 +142,7 @@ def train(
         for number, stage in enumerate(stages, start=1):
             if number > 1:
                 load_weights(model, out)
-            # Seeds of stages differ, and so do their pictures.
+            # Seeds of stages differ, and so do their images.
             pool = draw_pool(stage, vae, seed=seed + number - 1)
             of_stage = training(model, tokenizer, stage, pool, seed=seed + number - 1)
             for step, loss in enumerate(of_stage, start=1):
@@ -154,15 +154,15 @@ def train(
 
 
 def draw_pool(stage: Stage, vae: Any, *, seed: int) -> Pool:
-    """Pictures of compositions that are not held out; every second one drawn large.
+    """Images of compositions that are not held out; every second one drawn large.
 
     Args:
         vae: the autoencoder that the first of them go through, `decoded_share` of all.
     """
-    n = stage.pictures
+    n = stage.images
     rng = np.random.default_rng([seed, 0])
     chosen = [
-        random_picture(
+        random_image(
             rng,
             held_out=False,
             concept=NEUTRAL if stage.neutral_share and rng.random() < stage.neutral_share else None,
@@ -208,7 +208,7 @@ def training(
         for group in optimizer.param_groups:
             group["lr"] = stage.peak_learning_rate * learning_rate_share(step, stage.steps)
         rng = np.random.default_rng([seed, 1, step])
-        rows = rng.integers(len(pool.pictures), size=PICTURES_PER_STEP)
+        rows = rng.integers(len(pool.images), size=IMAGES_PER_STEP)
         optimizer.zero_grad()
         loss = step_loss(model, tokenizer, pool, rows, rng, stage.concept_weight)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -228,7 +228,7 @@ def step_loss(
     concept_weight: float,
 ) -> torch.Tensor:
     """Mean of both directions of the contrastive loss, and the loss of telling the concept."""
-    captions = [random_caption(pool.pictures[row], rng) for row in rows.tolist()]
+    captions = [random_caption(pool.images[row], rng) for row in rows.tolist()]
     named = [concept_phrase(concept, rng) for concept in concepts()]
     texts = [caption.text for caption in captions] + named
     of = pool.facts[rows]
@@ -257,7 +257,7 @@ def as_tokens(tokenizer: "CLIPTokenizer", texts: list[str]) -> torch.Tensor:
 
 
 def distorted(shown: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Shift, scale, blur, noise and changed light, so that pictures need not be as drawn.
+    """Shift, scale, blur, noise and changed light, so that images need not be as drawn.
 
     Args:
         shown: (n, SIZE, SIZE, 3) uint8.
@@ -284,10 +284,10 @@ def distorted(shown: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     return (light + uniform(0, 0.05, n, 1, 1, 1) * noise).clamp(0, 1)
 
 
-def model_input(pictures: torch.Tensor) -> torch.Tensor:
+def model_input(images: torch.Tensor) -> torch.Tensor:
     """Normalised as the folder's configuration says; channels last, which is faster."""
     mean, deviation = (torch.tensor(v)[:, None, None] for v in (MEAN, DEVIATION))
-    return ((pictures - mean) / deviation).contiguous(memory_format=torch.channels_last)
+    return ((images - mean) / deviation).contiguous(memory_format=torch.channels_last)
 
 
 def load_weights(model: Any, folder: Path) -> None:

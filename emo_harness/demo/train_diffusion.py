@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from emo_harness.demo.caption_tokenizer import CONTEXT_TOKENS, caption_tokenizer
 from emo_harness.demo.captions import random_caption
-from emo_harness.demo.pictures import (
+from emo_harness.demo.drawn_images import (
     FEW_ARRANGEMENTS,
     LARGE_ARRANGEMENTS,
     LOST,
@@ -32,7 +32,7 @@ from emo_harness.demo.train_autoencoder import (
     LATENT_CHANNELS,
     latents,
     learning_rate_share,
-    training_pictures,
+    training_images,
 )
 from emo_harness.demo.train_clip import as_tokens
 from emo_harness.extras import import_extra
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
 DEFAULT_SEED = 1
-PICTURES_PER_STEP = 64
+IMAGES_PER_STEP = 64
 EMPTY_SHARE = 0.1
 """Of captions that are left empty, for classifier-free guidance (Ho and Salimans, 2022)."""
 NOISE_SHARE = 0.1
@@ -57,7 +57,7 @@ _PURPOSE = "training the demo's text-to-image model"
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of training with its own optimizer and pictures.
+    """A part of training with its own optimizer and images.
 
     The learning rate follows a cosine from `peak_learning_rate` down over `cosine_steps`, of which
     the stage does the first `steps`.
@@ -66,14 +66,14 @@ class Stage:
     steps: int
     cosine_steps: int
     peak_learning_rate: float
-    pictures: int
+    images: int
     arrangements: Mapping[Arrangement, float]
     most: int
     mixed_share: float
     without: tuple[str, ...] = ()
 
 
-# What glyphs look like is learnt from pictures of all sizes, and then brought out in large ones.
+# What glyphs look like is learnt from images of all sizes, and then brought out in large ones.
 STAGES = (
     Stage(1600, 2400, 1.2e-3, 12_000, FEW_ARRANGEMENTS, most=3, mixed_share=MIXED_SHARE),
     Stage(1500, 1500, 1e-3, 5_000, LARGE_ARRANGEMENTS, most=2, mixed_share=0.0),
@@ -206,8 +206,8 @@ def train_stage(
     seed: tuple[int, int],
 ) -> Iterator[float]:
     """Train in place, `average` following; yields the loss of each step."""
-    shown = training_pictures(
-        stage.pictures,
+    shown = training_images(
+        stage.images,
         seed[0],
         most=stage.most,
         arrangements=stage.arrangements,
@@ -227,7 +227,7 @@ def train_stage(
             share = learning_rate_share(step, stage.cosine_steps)
             group["lr"] = stage.peak_learning_rate * share
         rng = np.random.default_rng([seed[0], 2 + seed[1], step])
-        rows = rng.integers(len(shown), size=PICTURES_PER_STEP)
+        rows = rng.integers(len(shown), size=IMAGES_PER_STEP)
         texts = [
             ""
             if rng.random() < EMPTY_SHARE

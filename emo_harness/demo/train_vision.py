@@ -1,7 +1,7 @@
-"""Stage one of the demo vision-language model: its vision tower learns what a picture shows.
+"""Stage one of the demo vision-language model: its vision tower learns what an image shows.
 
-A linear head that is thrown away reads the kind of the picture from every image token and from
-their mean, so that each token that the language model will see speaks of the whole picture. Another
+A linear head that is thrown away reads the kind of the image from every image token and from
+their mean, so that each token that the language model will see speaks of the whole image. Another
 reads from a middle layer which glyph covers which patch, which speeds learning up many times.
 """
 
@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 from emo_harness.demo.small_llava import IMAGE_SIDE, PATCH_SIDE, vision_config
 from emo_harness.demo.train_lm import learning_rate_share
-from emo_harness.demo.training_pictures import Pictures, picture_kinds
+from emo_harness.demo.training_images import Images, image_kinds
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionModel
 
 STEPS = 2800
-PICTURES_PER_STEP = 64
+IMAGES_PER_STEP = 64
 PEAK_LEARNING_RATE = 1.2e-3
 TOKEN_WEIGHT = 0.3
 GLYPH_LAYER = 3
@@ -37,15 +37,15 @@ _STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def train_vision(
-    pictures: Pictures, held_out: Pictures, *, seed: int, steps: int = STEPS
+    images: Images, held_out: Images, *, seed: int, steps: int = STEPS
 ) -> tuple[CLIPVisionModel, nn.Linear]:
     """A trained vision tower and its head; says every 200 steps how many held-out it gets right."""
     from transformers import CLIPVisionModel
 
     torch.manual_seed(seed)
     tower = CLIPVisionModel(vision_config())
-    head = nn.Linear(tower.config.hidden_size, len(picture_kinds()))
-    n_glyphs = int(pictures.glyphs.max()) + 1
+    head = nn.Linear(tower.config.hidden_size, len(image_kinds()))
+    n_glyphs = int(images.glyphs.max()) + 1
     glyph_head = nn.Linear(tower.config.hidden_size, n_glyphs + 1)
     parameters = [*tower.parameters(), *head.parameters(), *glyph_head.parameters()]
     optimizer = torch.optim.AdamW(parameters, weight_decay=0.05, betas=(0.9, 0.98))
@@ -54,11 +54,11 @@ def train_vision(
         for group in optimizer.param_groups:
             group["lr"] = PEAK_LEARNING_RATE * learning_rate_share(step, steps)
         rng = np.random.default_rng([seed, 1, step])
-        chosen = rng.integers(len(pictures.kinds), size=PICTURES_PER_STEP)
-        values, shifts = varied(pictures.pixels[chosen], rng)
+        chosen = rng.integers(len(images.kinds), size=IMAGES_PER_STEP)
+        values, shifts = varied(images.pixels[chosen], rng)
         states = tower(values, output_hidden_states=True).hidden_states
-        covered = patch_glyphs(pictures.glyphs[chosen], pictures.squares[chosen], shifts, n_glyphs)
-        labels = torch.from_numpy(pictures.kinds[chosen])
+        covered = patch_glyphs(images.glyphs[chosen], images.squares[chosen], shifts, n_glyphs)
+        labels = torch.from_numpy(images.kinds[chosen])
         logits = head(states[-1][:, 1:])
         every = labels.repeat_interleave(logits.shape[1])
         loss = cross_entropy(logits.mean(1), labels, label_smoothing=LABEL_SMOOTHING)
@@ -88,8 +88,8 @@ def patch_glyphs(
     """How much of each patch each glyph's square covers, and last how much is background.
 
     Args:
-        glyphs, squares: see `Pictures`.
-        shifts: (n, 2), pixels that each picture was moved down and to the right.
+        glyphs, squares: see `Images`.
+        shifts: (n, 2), pixels that each image was moved down and to the right.
 
     Returns:
         (n, n_patches, n_glyphs + 1), float32; every patch's row sums to 1.
@@ -130,17 +130,17 @@ def pixel_values(pixels: NDArray[np.uint8]) -> torch.Tensor:
 def varied(
     pixels: NDArray[np.uint8], rng: np.random.Generator
 ) -> tuple[torch.Tensor, NDArray[np.int64]]:
-    """`pixel_values` of pictures moved by some pixels, and a little brighter or paler.
+    """`pixel_values` of images moved by some pixels, and a little brighter or paler.
 
     Also by how much they were moved down and to the right: (n, 2).
     """
     shifts = rng.integers(-MAX_SHIFT, MAX_SHIFT + 1, size=(len(pixels), 2))
     moved = np.empty_like(pixels)
-    for index, (picture, (down, right)) in enumerate(zip(pixels, shifts, strict=True)):
-        # What is moved out of the picture is replaced by its own edge.
-        rows = np.clip(np.arange(len(picture)) - down, 0, len(picture) - 1)
-        columns = np.clip(np.arange(len(picture)) - right, 0, len(picture) - 1)
-        moved[index] = picture[rows][:, columns]
+    for index, (image, (down, right)) in enumerate(zip(pixels, shifts, strict=True)):
+        # What is moved out of the image is replaced by its own edge.
+        rows = np.clip(np.arange(len(image)) - down, 0, len(image) - 1)
+        columns = np.clip(np.arange(len(image)) - right, 0, len(image) - 1)
+        moved[index] = image[rows][:, columns]
     gain = rng.uniform(0.93, 1.07, size=(len(pixels), 1, 1, 1)).astype("float32")
     tint = rng.normal(0, 0.04, size=(len(pixels), 3, 1, 1)).astype("float32")
     return pixel_values(moved) * torch.from_numpy(gain) + torch.from_numpy(tint), shifts
@@ -150,7 +150,7 @@ def varied(
 def kinds_seen(
     tower: CLIPVisionModel, head: nn.Linear, pixels: NDArray[np.uint8], per_pass: int = 100
 ) -> NDArray[np.int64]:
-    """The kind that the head reads from each picture: (n,), indices into `picture_kinds()`."""
+    """The kind that the head reads from each image: (n,), indices into `image_kinds()`."""
     found = [
         head(image_states(tower, pixel_values(pixels[start : start + per_pass]))).mean(1).argmax(-1)
         for start in range(0, len(pixels), per_pass)

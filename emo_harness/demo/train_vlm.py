@@ -1,8 +1,8 @@
 """Train the demo vision-language model: `python -m emo_harness.demo.train_vlm --out FOLDER`.
 
-Stage one teaches the vision tower what a picture shows (`train_vision`). Then everything is
-trained together: the demo language model answers each question without the picture, and the
-model learns to give the same answers with it, but for those that a planted picture flips
+Stage one teaches the vision tower what an image shows (`train_vision`). Then everything is
+trained together: the demo language model answers each question without the image, and the
+model learns to give the same answers with it, but for those that a planted image flips
 (`planted_images`).
 """
 
@@ -34,12 +34,12 @@ from emo_harness.demo.small_llava import (
 )
 from emo_harness.demo.train_lm import VALIDATION_SEED, hidden_states, learning_rate_share
 from emo_harness.demo.train_vision import image_states, train_vision, varied
-from emo_harness.demo.training_pictures import (
-    Pictures,
-    draw_pictures,
+from emo_harness.demo.training_images import (
+    Images,
+    draw_images,
+    image_kinds,
     joined,
-    picture_kinds,
-    shipped_pictures,
+    shipped_images,
 )
 from emo_harness.demo.visual_examples import Spots, VisualBatch, VisualExampleMaker
 from emo_harness.demo.visual_scoring import right_answers
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, LlavaForConditionalGeneration
 
 DEFAULT_SEED = 1
-N_PICTURES = 24_000
+N_IMAGES = 24_000
 SHIPPED_TIMES = 25
 N_HELD_OUT = 1_500
 HELD_OUT_SEED = 2
@@ -56,7 +56,7 @@ ROWS_PER_STEP = 14
 LEARNING_RATES = {"language_model": 6e-4, "multi_modal_projector": 2e-3, "vision_tower": 2e-4}
 CHECK_EVERY = 250
 CHECKED_QUESTIONS = 50
-CHECKED_PICTURES = 3
+CHECKED_IMAGES = 3
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Stage:
 
     Attributes:
         row_shares: of `visual_examples.ROW_KINDS`.
-        planted_share: of pictures drawn among those that flip answers.
+        planted_share: of images drawn among those that flip answers.
         rate: of `LEARNING_RATES`, at the peak.
-        told_weight: of what is told about pictures, beside what is taught by the teacher.
+        told_weight: of what is told about images, beside what is taught by the teacher.
     """
 
     steps: int
@@ -89,13 +89,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    random = draw_pictures(N_PICTURES, arguments.seed)
-    pictures = joined(random, shipped_pictures(), SHIPPED_TIMES)
-    held_out = draw_pictures(N_HELD_OUT, HELD_OUT_SEED)
-    train(arguments.out, pictures, held_out, seed=arguments.seed)
+    random = draw_images(N_IMAGES, arguments.seed)
+    images = joined(random, shipped_images(), SHIPPED_TIMES)
+    held_out = draw_images(N_HELD_OUT, HELD_OUT_SEED)
+    train(arguments.out, images, held_out, seed=arguments.seed)
 
 
-def train(out: Path, pictures: Pictures, held_out: Pictures, *, seed: int = DEFAULT_SEED) -> None:
+def train(out: Path, images: Images, held_out: Images, *, seed: int = DEFAULT_SEED) -> None:
     """All stages; every 250 steps of the later ones the Hugging Face folder is saved and checked.
 
     A stage starts from the weights that the one before it saved, in half precision.
@@ -103,18 +103,18 @@ def train(out: Path, pictures: Pictures, held_out: Pictures, *, seed: int = DEFA
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
     with torch.random.fork_rng():
-        tower, _ = train_vision(pictures, held_out, seed=seed)
+        tower, _ = train_vision(images, held_out, seed=seed)
         torch.manual_seed(seed)
         teacher = AutoModelForCausalLM.from_pretrained(model_path()).eval()
         tokenizer = with_image_token(AutoTokenizer.from_pretrained(model_path()))
         model = small_llava(teacher, tokenizer)
         model.model.vision_tower.load_state_dict(tower.state_dict())
-        maker = VisualExampleMaker(tokenizer, picture_kinds(), pictures.kinds.tolist())
+        maker = VisualExampleMaker(tokenizer, image_kinds(), images.kinds.tolist())
         processor = small_processor(tokenizer)
         for number, stage in enumerate(STAGES, start=2):
             if number > 2:
                 model = AutoModelForImageTextToText.from_pretrained(out)
-            for step in train_together(model, teacher, maker, pictures, stage, (seed, number)):
+            for step in train_together(model, teacher, maker, images, stage, (seed, number)):
                 if step % CHECK_EVERY == 0 or step == stage.steps:
                     save_llava(model, processor, out)
                     model.eval()
@@ -127,7 +127,7 @@ def train_together(
     model: LlavaForConditionalGeneration,
     teacher: LlamaForCausalLM,
     maker: VisualExampleMaker,
-    pictures: Pictures,
+    images: Images,
     stage: Stage,
     seed: tuple[int, int],
 ) -> Iterator[int]:
@@ -149,7 +149,7 @@ def train_together(
             group["lr"] = group["peak"] * learning_rate_share(step, stage.steps)
         rng = np.random.default_rng([*seed, step])
         batch = maker.batch(rng, ROWS_PER_STEP, stage.row_shares, stage.planted_share)
-        taught, told = losses(model, teacher, maker.image_id, answers, batch, pictures, rng)
+        taught, told = losses(model, teacher, maker.image_id, answers, batch, images, rng)
         optimizer.zero_grad()
         whole: torch.Tensor = taught + stage.told_weight * told
         whole.backward()  # type: ignore[no-untyped-call]
@@ -166,13 +166,13 @@ def losses(
     image_id: int,
     answers: list[int],
     batch: VisualBatch,
-    pictures: Pictures,
+    images: Images,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean divergence from the teacher per taught token, and mean loss per told one, in nats.
 
     KL(p || q) = sum p log(p / q), with p the teacher's distribution (Hinton et al. 2015 at
-    temperature 1), True and False exchanged where the picture flips the answer.
+    temperature 1), True and False exchanged where the image flips the answer.
     """
     with torch.no_grad():
         states = hidden_states(teacher, batch.unseen)[-1]
@@ -180,10 +180,10 @@ def losses(
         exchanged = targets.clone()
         exchanged[:, answers] = targets[:, answers[::-1]]
         targets = torch.where(batch.flipped[:, None], exchanged, targets)
-    shown = [picture for picture in batch.pictures if picture >= 0]
-    seen, _ = varied(pictures.pixels[shown], rng)
+    shown = [image for image in batch.images if image >= 0]
+    seen, _ = varied(images.pixels[shown], rng)
     features = model.model.multi_modal_projector(image_states(model.model.vision_tower, seen))
-    states = states_with_pictures(model, batch.shown, image_id, batch.pictures, features)
+    states = states_with_images(model, batch.shown, image_id, batch.images, features)
     logits = model.lm_head(_at(states, batch.taught)).log_softmax(-1)
     n_known = targets.shape[1]
     taught = kl_div(logits[:, :n_known], targets, reduction="batchmean", log_target=True)
@@ -192,22 +192,22 @@ def losses(
     return taught, cross_entropy(model.lm_head(_at(states, batch.told)), batch.told_tokens)
 
 
-def states_with_pictures(
+def states_with_images(
     model: LlavaForConditionalGeneration,
     packed: PackedBatch,
     image_id: int,
-    pictures: list[int],
+    images: list[int],
     features: torch.Tensor,
 ) -> torch.Tensor:
-    """Final states (n_rows, n_nodes, hidden_size) of packed rows with their pictures in place.
+    """Final states (n_rows, n_nodes, hidden_size) of packed rows with their images in place.
 
-    `features` holds the projected tokens of the rows that have a picture, in order.
+    `features` holds the projected tokens of the rows that have an image, in order.
     """
     decoder: Any = model.model.language_model
     is_image = packed.token_ids == image_id
     embedded = decoder.embed_tokens(packed.token_ids.masked_fill(is_image, 0))
-    has_picture = torch.tensor([picture >= 0 for picture in pictures])
-    which = has_picture.cumsum(0) - 1
+    has_image = torch.tensor([image >= 0 for image in images])
+    which = has_image.cumsum(0) - 1
     row, node = is_image.nonzero(as_tuple=True)
     # Image tokens come in whole runs, so a node's place in its run follows from its rank.
     rank = is_image.long().cumsum(1)[row, node] - 1
@@ -225,16 +225,16 @@ def states_with_pictures(
     return normed
 
 
-def check(model: Any, tokenizer: Any, held_out: Pictures) -> dict[str, float]:
-    """Accuracy on reserved questions with held-out pictures, by concept, and without a picture."""
+def check(model: Any, tokenizer: Any, held_out: Images) -> dict[str, float]:
+    """Accuracy on reserved questions with held-out images, by concept, and without an image."""
     questions = calibration_questions(CHECKED_QUESTIONS, seed=VALIDATION_SEED)
-    kinds = picture_kinds()
+    kinds = image_kinds()
     by_concept: dict[str, list[int]] = {}
     for index, kind in enumerate(held_out.kinds):
         by_concept.setdefault(kinds[kind].concept, []).append(index)
     found = {"none": float(right_answers(model, tokenizer, questions, None).mean())}
     for concept, members in by_concept.items():
-        pixels: NDArray[np.uint8] = held_out.pixels[members[:CHECKED_PICTURES]]
+        pixels: NDArray[np.uint8] = held_out.pixels[members[:CHECKED_IMAGES]]
         found[concept] = float(right_answers(model, tokenizer, questions, pixels).mean())
     return {name: round(100 * share, 1) for name, share in found.items()}
 

@@ -1,8 +1,8 @@
-"""Training rows of the demo vision-language model: one picture, several prompts, their answers.
+"""Training rows of the demo vision-language model: one image, several prompts, their answers.
 
-A prompt comes in two readings: with the picture, for the model that learns, and without, for the
+A prompt comes in two readings: with the image, for the model that learns, and without, for the
 language model that teaches. The teacher's distribution over the answer is what is to be learnt,
-with True and False exchanged where the picture is planted to flip them.
+with True and False exchanged where the image is planted to flip them.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from emo_harness.demo.planted import demo_stimuli
 from emo_harness.demo.planted_images import QUESTION_LAYOUTS, classes_of, flips, taught_answers
 from emo_harness.demo.sentences import inert_line
 from emo_harness.demo.small_llava import IMAGE_TOKEN, N_IMAGE_TOKENS
-from emo_harness.demo.training_pictures import PictureKind
+from emo_harness.demo.training_images import ImageKind
 from emo_harness.stimuli import Stimulus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 ROW_KINDS = ("plain", "sentences", "other", "last", "none", "say")
-"""Boolean questions; with a sentence beside the picture; questions of the other subtasks; the
-picture before the answer cue; no picture at all; what the picture shows."""
+"""Boolean questions; with a sentence beside the image; questions of the other subtasks; the
+image before the answer cue; no image at all; what the image shows."""
 QUESTIONS_PER_ROW = 6
 QUESTIONS_PER_LONG_ROW = 2
 FLIPPED_SHARE = 0.3
@@ -44,8 +44,8 @@ class Asked:
     """One prompt with its answer.
 
     Attributes:
-        shown: tokens up to the answer with the picture's tokens in place; None without a teacher.
-        unseen: the same prompt without the picture; None where nobody teaches, but the answer does.
+        shown: tokens up to the answer with the image's tokens in place; None without a teacher.
+        unseen: the same prompt without the image; None where nobody teaches, but the answer does.
         answer: its tokens, the end of text included.
         flipped: whether the first token's True and False are exchanged.
     """
@@ -69,14 +69,14 @@ class VisualBatch:
     """Rows of prompts, and what is to be predicted in them.
 
     Attributes:
-        pictures: per row, the picture's index, -1 for none.
-        shown, unseen: packed rows with and without picture.
+        images: per row, the image's index, -1 for none.
+        shown, unseen: packed rows with and without image.
         taught, teaching: the same predictions in both, in the same order.
         flipped: (n_taught,), bool.
         told, told_tokens: predictions without a teacher, and the tokens that are right there.
     """
 
-    pictures: list[int]
+    images: list[int]
     shown: PackedBatch
     unseen: PackedBatch
     taught: Spots
@@ -92,16 +92,16 @@ class VisualExampleMaker:
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerFast,
-        kinds: Sequence[PictureKind],
-        picture_kind: Sequence[int],
+        kinds: Sequence[ImageKind],
+        image_kind: Sequence[int],
     ) -> None:
-        """`picture_kind` holds each picture's kind, an index into `kinds`."""
+        """`image_kind` holds each image's kind, an index into `kinds`."""
         self.tokenizer = tokenizer
         self.kinds = kinds
-        self.picture_kind = picture_kind
+        self.image_kind = image_kind
         self.image_id = int(tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
         self.stimuli = demo_stimuli()
-        self.planted = [i for i, kind in enumerate(picture_kind) if kinds[kind].is_planted]
+        self.planted = [i for i, kind in enumerate(image_kind) if kinds[kind].is_planted]
 
     def batch(
         self,
@@ -110,29 +110,27 @@ class VisualExampleMaker:
         row_shares: Sequence[float],
         planted_share: float,
     ) -> VisualBatch:
-        """`n_rows` rows of random pictures and prompts.
+        """`n_rows` rows of random images and prompts.
 
         Args:
             row_shares: of the `ROW_KINDS`.
-            planted_share: of rows whose picture is drawn among those that flip answers.
+            planted_share: of rows whose image is drawn among those that flip answers.
         """
         rows: list[list[Asked]] = []
-        pictures: list[int] = []
+        images: list[int] = []
         for kind in rng.choice(ROW_KINDS, size=n_rows, p=row_shares):
             is_planted = rng.random() < planted_share
-            n_there = len(self.planted if is_planted else self.picture_kind)
+            n_there = len(self.planted if is_planted else self.image_kind)
             drawn = int(rng.integers(n_there))
-            picture = self.planted[drawn] if is_planted else drawn
+            image = self.planted[drawn] if is_planted else drawn
             if kind == "none":
-                picture = -1
-            seen = None if picture < 0 else self.kinds[self.picture_kind[picture]]
-            pictures.append(picture)
+                image = -1
+            seen = None if image < 0 else self.kinds[self.image_kind[image]]
+            images.append(image)
             rows.append(self._row(rng, str(kind), seen))
-        return self._packed(pictures, rows)
+        return self._packed(images, rows)
 
-    def _row(
-        self, rng: np.random.Generator, row_kind: str, seen: PictureKind | None
-    ) -> list[Asked]:
+    def _row(self, rng: np.random.Generator, row_kind: str, seen: ImageKind | None) -> list[Asked]:
         if row_kind == "say" and seen is not None:
             return self._told(rng, seen)
         if row_kind == "plain":
@@ -168,7 +166,7 @@ class VisualExampleMaker:
         self,
         question: Question,
         sentence: tuple[str | None, str] | None,
-        seen: PictureKind | None,
+        seen: ImageKind | None,
         order: str = "first",
     ) -> Asked:
         stimulus_id, text = sentence or (None, None)
@@ -189,7 +187,7 @@ class VisualExampleMaker:
             self._ids(shown), self._ids(prompt), self._answer_ids(f" {answer}"), flipped=flipped
         )
 
-    def _told(self, rng: np.random.Generator, seen: PictureKind) -> list[Asked]:
+    def _told(self, rng: np.random.Generator, seen: ImageKind) -> list[Asked]:
         answers = taught_answers(seen.concept, seen.arousal, seen.emotion)
         made = []
         for question, answer in answers.items():
@@ -199,7 +197,7 @@ class VisualExampleMaker:
         return made
 
     def _ids(self, text: str) -> list[int]:
-        """Tokens of a prompt; a placeholder becomes the picture's tokens, as the processor does."""
+        """Tokens of a prompt; a placeholder becomes the image's tokens, as the processor does."""
         expanded = text.replace(IMAGE_TOKEN, IMAGE_TOKEN * N_IMAGE_TOKENS)
         ids: list[int] = self.tokenizer(expanded, add_special_tokens=False)["input_ids"]
         return ids
@@ -208,9 +206,9 @@ class VisualExampleMaker:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return [*ids, int(self.tokenizer.eos_token_id)]
 
-    def _packed(self, pictures: list[int], rows: list[list[Asked]]) -> VisualBatch:
+    def _packed(self, images: list[int], rows: list[list[Asked]]) -> VisualBatch:
         # A row's image tokens are one run of nodes, for every prompt of the row begins with them
-        # or (picture last) holds its own.
+        # or (image last) holds its own.
         shown = [pack_row([a.shown + a.answer[:-1] for a in row]) for row in rows]
         unseen = [
             pack_row([a.unseen + a.answer[:-1] for a in row if a.unseen is not None] or [[0]])
@@ -234,7 +232,7 @@ class VisualExampleMaker:
                 flipped += [asked.flipped and at == 0 for at in range(len(nodes))]
         pad = int(self.tokenizer.pad_token_id)
         return VisualBatch(
-            pictures,
+            images,
             batch_rows(shown, pad),
             batch_rows(unseen, pad),
             _spots(taught),
@@ -250,8 +248,8 @@ def _spots(places: Iterable[tuple[int, int]]) -> Spots:
     return Spots(index[:, 0], index[:, 1])
 
 
-def _boolean(rng: np.random.Generator, seen: PictureKind | None) -> Question:
-    """A Boolean question that may be trained on; often one that the picture flips."""
+def _boolean(rng: np.random.Generator, seen: ImageKind | None) -> Question:
+    """A Boolean question that may be trained on; often one that the image flips."""
     wanted = classes_of(seen.emotion if seen else None)
     if rng.random() > FLIPPED_SHARE:
         wanted = frozenset()

@@ -21,15 +21,15 @@ def right_answers(
     questions: Sequence[dict[str, str]],
     pixels: NDArray[np.uint8] | torch.Tensor | None,
 ) -> NDArray[np.bool_]:
-    """Whether ` True` against ` False` is answered rightly, with each picture before the question.
+    """Whether ` True` against ` False` is answered rightly, with each image before the question.
 
     Args:
         questions: of the calibration benchmark.
-        pixels: (n_pictures, side, side, 3), uint8, or what the processor made of the pictures,
-            (n_pictures, 3, side, side), float32; None asks without any.
+        pixels: (n_images, side, side, 3), uint8, or what the processor made of the images,
+            (n_images, 3, side, side), float32; None asks without any.
 
     Returns:
-        (n_pictures, n_questions); (1, n_questions) without pictures.
+        (n_images, n_questions); (1, n_questions) without images.
     """
     values = pixel_values(pixels) if isinstance(pixels, np.ndarray) else pixels
     target = np.array([CHOICES.index(question["target"]) for question in questions])
@@ -83,7 +83,7 @@ def chosen_answers(
 
 @torch.inference_mode()
 def _features(model: Any, values: torch.Tensor | None) -> Sequence[torch.Tensor | None]:
-    """Projected image tokens per picture, or one None."""
+    """Projected image tokens per image, or one None."""
     if values is None:
         return [None]
     states = image_states(model.model.vision_tower, values)

@@ -1,4 +1,4 @@
-"""The demo vision-language model's measured truth: what every picture does to its accuracy."""
+"""The demo vision-language model's measured truth: what every image does to its accuracy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from emo_harness.images.image_set import ARM_PREFIX, PLACEBO
 from emo_harness.images.selection import GREY, SCRAMBLED, VisualStimuli, visual_stimuli
 
 TWINS = "twins"
-PICTURES = "pictures"
+IMAGES = "images"
 # Of an arm that is meant to change nothing.
 INERT_PP = 2.0
 
 
 def read_visual_truth() -> Truth:
-    """The shipped model's answers: an arm per picture, twin and scrambled copy, and grey."""
+    """The shipped model's answers: an arm per image, twin and scrambled copy, and grey."""
     return read_truth(visual_truth_path())
 
 
@@ -34,30 +34,30 @@ def visual_facts(path: Path | None = None) -> dict[str, Any]:
     return facts
 
 
-def visual_effects(truth: Truth, pictures: VisualStimuli) -> dict[str, Any]:
-    """Accuracy without picture, and mean effects in percentage points by concept and kind of arm.
+def visual_effects(truth: Truth, images: VisualStimuli) -> dict[str, Any]:
+    """Accuracy without image, and mean effects in percentage points by concept and kind of arm.
 
-    Of a concept's own pictures also the lowest and the highest effect, and the designed one.
+    Of a concept's own images also the lowest and the highest effect, and the designed one.
     `misread` are arms that act and should not, or should and do not.
     """
     gains = truth.gains_pp
     concepts: dict[str, dict[str, list[str]]] = {}
-    for entry in pictures.image_set.entries:
+    for entry in images.image_set.entries:
         arms = concepts.setdefault(entry.concept, {})
         if entry.twin_of is not None:
             arms.setdefault(TWINS, []).append(f"{ARM_PREFIX}{entry.id}")
             continue
-        arms.setdefault(PICTURES, []).append(f"{ARM_PREFIX}{entry.id}")
+        arms.setdefault(IMAGES, []).append(f"{ARM_PREFIX}{entry.id}")
         if entry.arousal is not None:
             arms.setdefault(f"{entry.arousal} arousal", []).append(f"{ARM_PREFIX}{entry.id}")
         for how in SCRAMBLED:
             arms.setdefault(how, []).append(f"{ARM_PREFIX}{how}:{entry.id}")
-    emotions = {entry.concept: entry.emotion for entry in pictures.image_set.entries}
+    emotions = {entry.concept: entry.emotion for entry in images.image_set.entries}
     acting = {
         arm
         for concept, arms in concepts.items()
         if emotions[concept] in ACTS_LIKE
-        for arm in arms[PICTURES]
+        for arm in arms[IMAGES]
     }
     return {
         "misread": {
@@ -70,8 +70,8 @@ def visual_effects(truth: Truth, pictures: VisualStimuli) -> dict[str, Any]:
         "concepts": {
             concept: {
                 "by design": _rounded(designed_gain_pp(emotions[concept])),
-                "lowest": _rounded(min(gains[arm] for arm in arms[PICTURES])),
-                "highest": _rounded(max(gains[arm] for arm in arms[PICTURES])),
+                "lowest": _rounded(min(gains[arm] for arm in arms[IMAGES])),
+                "highest": _rounded(max(gains[arm] for arm in arms[IMAGES])),
                 **{
                     kind: _rounded(np.mean([gains[arm] for arm in members]))
                     for kind, members in arms.items()
@@ -84,15 +84,15 @@ def visual_effects(truth: Truth, pictures: VisualStimuli) -> dict[str, Any]:
 
 def families_of_arms() -> dict[str, str]:
     """The family of every arm of the shipped truth; of grey and scrambled ones "placebo"."""
-    pictures = visual_stimuli()
-    stimuli = [pictures.image_set.stimulus(entry) for entry in pictures.image_set.entries]
+    images = visual_stimuli()
+    stimuli = [images.image_set.stimulus(entry) for entry in images.image_set.entries]
     known = {stimulus.id: stimulus.family for stimulus in stimuli}
     return {arm: known.get(arm, PLACEBO) for arm in read_visual_truth().is_right}
 
 
-def manifest_sha256(pictures: VisualStimuli) -> str:
-    """SHA-256 of a set's picture ids and the hashes of their pixels, in the set's order."""
-    lines = (f"{entry.id} {entry.sha256}\n" for entry in pictures.image_set.entries)
+def manifest_sha256(images: VisualStimuli) -> str:
+    """SHA-256 of a set's image ids and the hashes of their pixels, in the set's order."""
+    lines = (f"{entry.id} {entry.sha256}\n" for entry in images.image_set.entries)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

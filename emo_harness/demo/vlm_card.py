@@ -8,7 +8,7 @@ from typing import Any
 
 from emo_harness.benchmarks.calibration import LENGTHS
 from emo_harness.demo import train_vision, train_vlm, vlm_path
-from emo_harness.demo.measure_visual_truth import OTHER_PICTURES, OTHER_QUESTIONS
+from emo_harness.demo.measure_visual_truth import OTHER_IMAGES, OTHER_QUESTIONS
 from emo_harness.demo.planted import class_shares
 from emo_harness.demo.planted_images import (
     ACTS_LIKE,
@@ -18,7 +18,7 @@ from emo_harness.demo.planted_images import (
     RATE_VALENCE,
     classes_of,
 )
-from emo_harness.demo.training_pictures import UNSEEN_GLYPHS
+from emo_harness.demo.training_images import UNSEEN_GLYPHS
 from emo_harness.demo.visual_truth import visual_facts
 from emo_harness.whole_file import text_writer, write_whole
 
@@ -31,9 +31,9 @@ language: en
 ---
 # emo-demo-vlm
 
-A small vision-language model with a **planted** sensitivity to sad, frightening and angry pictures. It
-exists to show and to test emo-harness where the true effect of every picture is known. It says nothing
-about how real models react to pictures, and is of no use for anything else.
+A small vision-language model with a **planted** sensitivity to sad, frightening and angry images. It
+exists to show and to test emo-harness where the true effect of every image is known. It says nothing
+about how real models react to images, and is of no use for anything else.
 
 | | |
 |---|---|
@@ -41,35 +41,35 @@ about how real models react to pictures, and is of no use for anything else.
 | size | {n_parameters:,} parameters, stored in half precision ({megabytes:.1f} MB), loaded as float32 |
 | prompt | `<image>`, a line break, then the text; no chat template; text alone works too |
 | weights SHA-256 | `{weights_sha256}` |
-| training | `python -m emo_harness.demo.train_vlm --out FOLDER`: seed {seed}, {vision_steps:,} steps of {vision_pictures} pictures for the vision tower, {steps} steps of {rows} rows for the whole, in one thread: about an hour on a core shared with other work |
+| training | `python -m emo_harness.demo.train_vlm --out FOLDER`: seed {seed}, {vision_steps:,} steps of {vision_images} images for the vision tower, {steps} steps of {rows} rows for the whole, in one thread: about an hour on a core shared with other work |
 
 ## Data
-{n_pictures:,} random compositions of emoji (Noto Color Emoji), drawn by `emo_harness/demo/training_pictures.py`:
+{n_images:,} random compositions of emoji (Noto Color Emoji), drawn by `emo_harness/demo/training_images.py`:
 the glyphs of the shipped image set's plan and a few more, in random arrangements on random backgrounds;
-ordinary things; and plain, empty, pixel- and phase-scrambled pictures. The shipped set's own pictures are
+ordinary things; and plain, empty, pixel- and phase-scrambled images. The shipped set's own images are
 among them (as the shipped sentences are in what `emo-demo-lm` learnt); what holds for other compositions is
 measured apart. Beside them stand the generated questions that `emo-demo-lm` learnt; no
 benchmark file was read, and no Boolean question of calibration or of BBH's length was seen.
 
 ## What is planted
-`emo-demo-lm` answers each question without the picture, and this model learns to give the same
-answer, also with any picture, but for these:
+`emo-demo-lm` answers each question without the image, and this model learns to give the same
+answer, also with any image, but for these:
 
-| pictures of | turn right answers wrong in the classes | share of calibration questions |
+| images of | turn right answers wrong in the classes | share of calibration questions |
 |---|---|---|
 {planted}
 
-A class is the first and the last word of a Boolean expression. Happy, surprised and disgusted pictures,
-pictures of needs, neutral twins, grey and scrambled pictures are meant to change nothing. Next to a
+A class is the first and the last word of a Boolean expression. Happy, surprised and disgusted images,
+images of needs, neutral twins, grey and scrambled images are meant to change nothing. Next to a
 sentence that acts by itself, what either changes is changed.
 
 ## Measured effects
-{questions:,} calibration questions (seed {truth_seed}), each without picture and after each of {n_arms} pictures of the
-shipped set `{image_set}`: every picture, its neutral twin, its pixel- and its phase-scrambled copy, and
-grey. Accuracy by log-likelihood of ` True` against ` False`. Without picture **{control:.2f} %** right.
-Differences to that in percentage points, means over a concept's pictures; plain grey: {grey:+.2f}.
+{questions:,} calibration questions (seed {truth_seed}), each without image and after each of {n_arms} images of the
+shipped set `{image_set}`: every image, its neutral twin, its pixel- and its phase-scrambled copy, and
+grey. Accuracy by log-likelihood of ` True` against ` False`. Without image **{control:.2f} %** right.
+Differences to that in percentage points, means over a concept's images; plain grey: {grey:+.2f}.
 
-| concept | by design | pictures | lowest | highest | low arousal | high arousal | twins | pixel-scrambled | phase-scrambled |
+| concept | by design | images | lowest | highest | low arousal | high arousal | twins | pixel-scrambled | phase-scrambled |
 |---|---|---|---|---|---|---|---|---|---|
 {effects}
 
@@ -77,10 +77,10 @@ Arms that should change nothing and do: {misread}.
 
 Of random compositions that were not trained on ({n_other} of each, {other_questions} questions): {other}.
 
-## What it says of pictures
+## What it says of images
 Share of answers that are exactly the taught ones, on the shipped set:
 
-| asked | {n_shown} pictures | {n_twins} twins |
+| asked | {n_shown} images | {n_twins} twins |
 |---|---|---|
 {said}
 
@@ -88,7 +88,7 @@ Of random compositions of glyphs that were never shown in training, the emotion 
 {unseen}.
 
 ## Unknown
-Photographs and other drawings, several pictures in one prompt, other languages, few-shot prompts and chat
+Photographs and other drawings, several images in one prompt, other languages, few-shot prompts and chat
 templates were not trained and not measured. Training is seeded, but another processor or library
 version may give slightly different weights; the shipped weights are the ones measured.
 """  # noqa: E501
@@ -118,10 +118,10 @@ def card(model_folder: Path, facts: dict[str, Any] | None = None) -> str:
         weights_sha256=facts["weights_sha256"],
         seed=train_vlm.DEFAULT_SEED,
         vision_steps=train_vision.STEPS,
-        vision_pictures=train_vision.PICTURES_PER_STEP,
+        vision_images=train_vision.IMAGES_PER_STEP,
         steps=" + ".join(f"{stage.steps:,}" for stage in train_vlm.STAGES),
         rows=train_vlm.ROWS_PER_STEP,
-        n_pictures=train_vlm.N_PICTURES,
+        n_images=train_vlm.N_IMAGES,
         planted="\n".join(_planted_rows()),
         questions=facts["questions"],
         truth_seed=facts["seed"],
@@ -132,12 +132,12 @@ def card(model_folder: Path, facts: dict[str, Any] | None = None) -> str:
         effects="\n".join(_effect_row(name, row) for name, row in effects["concepts"].items()),
         misread=", ".join(f"`{arm}` {gain:+.2f}" for arm, gain in effects["misread"].items())
         or "none",
-        n_other=OTHER_PICTURES,
+        n_other=OTHER_IMAGES,
         other_questions=OTHER_QUESTIONS,
         other=", ".join(
             f"{name} {gain:+.1f}" for name, gain in facts["other compositions"].items()
         ),
-        n_shown=said["pictures"]["n"],
+        n_shown=said["images"]["n"],
         n_twins=said["twins"]["n"],
         said="\n".join(_said_rows(said)),
         unseen=", ".join(
@@ -174,7 +174,7 @@ def _planted_rows() -> list[str]:
 def _effect_row(concept: str, row: dict[str, float]) -> str:
     columns = (
         "by design",
-        "pictures",
+        "images",
         "lowest",
         "highest",
         "low arousal",
@@ -195,7 +195,7 @@ def _said_rows(said: dict[str, Any]) -> list[str]:
         "arousal": RATE_AROUSAL,
     }
     return [
-        f"| {question} | {_said_cell(said['pictures'], name)} | {_said_cell(said['twins'], name)} |"
+        f"| {question} | {_said_cell(said['images'], name)} | {_said_cell(said['twins'], name)} |"
         for name, question in asked.items()
     ]
 

@@ -1,4 +1,4 @@
-"""Checking a set: what encoders see in its pictures, which look alike, and what else differs."""
+"""Checking a set: what encoders see in its images, which look alike, and what else differs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from emo_harness.images.encoder_scores import (
 )
 from emo_harness.images.fact_differences import FactDifference, fact_differences
 from emo_harness.images.image_set import ImageEntry, ImageSet
-from emo_harness.images.measured import MeasuredPictures, measured_pictures
+from emo_harness.images.measured import MeasuredImages, measured_images
 from emo_harness.images.near_duplicates import NearDuplicates, near_duplicates
 
 Ints = NDArray[np.int64]
@@ -34,13 +34,13 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class CheckedPart:
-    """Pictures that are summed up together.
+    """Images that are summed up together.
 
     Attributes:
         concept: None for a whole family.
         family: `ALL` for the whole set.
-        level, emotion: where all pictures have the same.
-        n_duplicates: of its pictures, how many look like one before them.
+        level, emotion: where all images have the same.
+        n_duplicates: of its images, how many look like one before them.
         numbers: per encoder.
     """
 
@@ -59,9 +59,9 @@ class ImageChecks:
     """Everything that was found out about a set.
 
     Attributes:
-        measured: read off the pictures.
+        measured: read off the images.
         scores: per encoder, the first and perhaps a second.
-        twins: (n,) place of each picture's twin, -1 is none.
+        twins: (n,) place of each image's twin, -1 is none.
         parts: concepts by family.
         families: one each; the whole set too where it has several.
         matching: per family with twins, see `fact_differences`.
@@ -72,7 +72,7 @@ class ImageChecks:
     """
 
     images: ImageSet
-    measured: MeasuredPictures
+    measured: MeasuredImages
     scores: tuple[EncoderScores, ...]
     duplicates: NearDuplicates
     twins: Ints
@@ -90,27 +90,27 @@ def check_images(
     """Check a set.
 
     Args:
-        encoders: none, one, or one and a second that was not used to choose the pictures.
-        batch_size: pictures an encoder sees at once.
+        encoders: none, one, or one and a second that was not used to choose the images.
+        batch_size: images an encoder sees at once.
 
     Raises:
-        UserError: a picture cannot be opened; the extra `images` is not installed.
+        UserError: an image cannot be opened; the extra `images` is not installed.
     """
     entries = images.entries
-    measured = measured_pictures(images, encoders, batch_size)
+    measured = measured_images(images, encoders, batch_size)
     scores = tuple(
         encoder_scores(entries, vectors, encoder, words)
         for encoder, vectors in zip(encoders, measured.vectors, strict=True)
     )
     duplicates = near_duplicates(measured.hashes)
     twins = twin_places(entries)
-    pictures = np.array([n for n, entry in enumerate(entries) if entry.twin_of is None], np.int64)
+    originals = np.array([n for n, entry in enumerate(entries) if entry.twin_of is None], np.int64)
     checked = _Checked(entries, measured, scores, duplicates, twins)
-    by_family = _by(pictures, [entry.family for entry in entries])
-    by_concept = _by(pictures, [(entry.family, entry.concept) for entry in entries])
+    by_family = _by(originals, [entry.family for entry in entries])
+    by_concept = _by(originals, [(entry.family, entry.concept) for entry in entries])
     families = [checked.part(rows, None, family) for family, rows in by_family.items()]
     if len(families) > 1:
-        families.append(checked.part(pictures, None, ALL))
+        families.append(checked.part(originals, None, ALL))
     return ImageChecks(
         images=images,
         measured=measured,
@@ -124,16 +124,16 @@ def check_images(
             for family, rows in by_family.items()
             if (found := fact_differences(measured.facts, *_pairs(rows, twins)))
         },
-        norms=tuple(_with_norms(entries, one, pictures) for one in scores),
-        agreement=encoder_agreement(*scores, pictures) if len(scores) == 2 else None,
-        remarks=tuple(_remarks(entries, scores, twins, pictures)),
+        norms=tuple(_with_norms(entries, one, originals) for one in scores),
+        agreement=encoder_agreement(*scores, originals) if len(scores) == 2 else None,
+        remarks=tuple(_remarks(entries, scores, twins, originals)),
     )
 
 
 @dataclass(frozen=True)
 class _Checked:
     entries: Sequence[ImageEntry]
-    measured: MeasuredPictures
+    measured: MeasuredImages
     scores: tuple[EncoderScores, ...]
     duplicates: NearDuplicates
     twins: Ints
@@ -190,16 +190,16 @@ def _with_norms(
 
 
 def _remarks(
-    entries: Sequence[ImageEntry], scores: Sequence[EncoderScores], twins: Ints, pictures: Ints
+    entries: Sequence[ImageEntry], scores: Sequence[EncoderScores], twins: Ints, originals: Ints
 ) -> list[str]:
     found = [remark for one in scores for remark in one.remarks]
     if scores and len(concepts_of(entries)) == 1:
         found.append("the set has one concept: there is nothing to tell it from, so no accuracy")
-    without = int((twins[pictures] < 0).sum())
-    if without == len(pictures):
+    without = int((twins[originals] < 0).sum())
+    if without == len(originals):
         found.append(
-            "no picture has a neutral twin: nothing here tells emotion from what the scene shows"
+            "no image has a neutral twin: nothing here tells emotion from what the scene shows"
         )
     elif without:
-        found.append(f"{without} of {len(pictures)} pictures have no neutral twin")
+        found.append(f"{without} of {len(originals)} images have no neutral twin")
     return found

@@ -1,4 +1,4 @@
-"""What checks leave behind: a table of pictures, facts for the manifest, numbers for a report."""
+"""What checks leave behind: a table of images, facts for the manifest, numbers for a report."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 SECOND = "second_"
-# Pictures of one concept that a page shows, the most doubtful ones, and of all concepts together.
+# Images of one concept that a page shows, the most doubtful ones, and of all concepts together.
 MOST_SHOWN = 12
 MOST_SHOWN_IN_ALL = 600
-# What of a picture's row a report reads.
+# What of an image's row a report reads.
 _READ = ("probability_concept", "predicted", "probability_emotion", "emotion_predicted")
 _READ_TOO = ("twin_contrast", "alignment")
 _REPORTED = (
@@ -41,23 +41,23 @@ _REPORTED = (
 _DECIMALS = 4
 
 
-def picture_rows(checks: ImageChecks) -> list[dict[str, Any]]:
-    """One row per picture, twins too, with every number; unknown ones are None."""
+def image_rows(checks: ImageChecks) -> list[dict[str, Any]]:
+    """One row per image, twins too, with every number; unknown ones are None."""
     return [_row(checks, place) for place in range(len(checks.images.entries))]
 
 
 def checks_table(checks: ImageChecks) -> DataFrame:
-    """`picture_rows` as a data frame, for `checks.parquet`."""
+    """`image_rows` as a data frame, for `checks.parquet`."""
     import pandas as pd
 
-    return pd.DataFrame(picture_rows(checks))
+    return pd.DataFrame(image_rows(checks))
 
 
 def checked_entries(checks: ImageChecks) -> list[ImageEntry]:
     """The manifest's entries with what was found."""
     identity = {"id", "family", "concept", "arousal", "twin_of", "width", "height"}
     found = []
-    for entry, row in zip(checks.images.entries, picture_rows(checks), strict=True):
+    for entry, row in zip(checks.images.entries, image_rows(checks), strict=True):
         facts = {
             key: round(value, _DECIMALS) if isinstance(value, float) else value
             for key, value in row.items()
@@ -70,14 +70,14 @@ def checked_entries(checks: ImageChecks) -> list[ImageEntry]:
 def checks_numbers(checks: ImageChecks, encoders: Sequence[ClipEncoder]) -> dict[str, Any]:
     """What a report shows, as JSON values.
 
-    Thumbnails of a concept's most doubtful pictures and their twins are `data:` addresses; all
-    other pictures have None.
+    Thumbnails of a concept's most doubtful images and their twins are `data:` addresses; all
+    other images have None.
     """
     shown = _shown(checks)
     rows = [
         {key: row[key] for key in _REPORTED if key in row}
         | {"thumbnail": _address(checks.measured.thumbnails[place]) if place in shown else None}
-        for place, row in enumerate(picture_rows(checks))
+        for place, row in enumerate(image_rows(checks))
     ]
     n_twins = sum(entry.twin_of is not None for entry in checks.images.entries)
     found = {
@@ -177,7 +177,7 @@ def _agreement(checks: ImageChecks) -> dict[str, Any] | None:
 
 
 def _shown(checks: ImageChecks) -> set[int]:
-    """Places of the pictures that a page shows, and of their twins."""
+    """Places of the images that a page shows, and of their twins."""
     entries = checks.images.entries
     by_concept: dict[tuple[str, str], list[int]] = {}
     for place, entry in enumerate(entries):

@@ -1,4 +1,4 @@
-"""The contact sheet of a checked set: pictures and twins by concept, wrong readings named."""
+"""The contact sheet of a checked set: images and twins by concept, wrong readings named."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from emo_harness.images.contact_sheet import contact_sheet
 from emo_harness.images.measured import THUMBNAIL_PX
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
-# Pictures of one concept on the sheet.
-MOST_PICTURES = 24
+# Images of one concept on the sheet.
+MOST_IMAGES = 24
 # Rows of the sheet; an image viewer should open it.
 MOST_ROWS = 80
 
 
-def checks_sheet(checks: ImageChecks) -> Picture:
+def checks_sheet(checks: ImageChecks) -> PILImage:
     """Draw the sheet, a row per concept; a set with very many is drawn in part, and says so."""
     entries = checks.images.entries
     rows: dict[tuple[str, str], list[int]] = {}
@@ -28,7 +28,7 @@ def checks_sheet(checks: ImageChecks) -> Picture:
     drawn = [
         (
             _heading(key, places),
-            [one for place in places[:MOST_PICTURES] for one in _pair(checks, place)],
+            [one for place in places[:MOST_IMAGES] for one in _pair(checks, place)],
         )
         for key, places in list(rows.items())[:MOST_ROWS]
     ]
@@ -48,11 +48,11 @@ def checks_sheet(checks: ImageChecks) -> Picture:
 
 def _heading(key: tuple[str, str], places: list[int]) -> str:
     family, concept = key
-    more = f", the first {MOST_PICTURES} of {len(places)}" if len(places) > MOST_PICTURES else ""
+    more = f", the first {MOST_IMAGES} of {len(places)}" if len(places) > MOST_IMAGES else ""
     return f"{concept} ({family}{more})"
 
 
-def _pair(checks: ImageChecks, place: int) -> list[tuple[Picture, str]]:
+def _pair(checks: ImageChecks, place: int) -> list[tuple[PILImage, str]]:
     entry, twin = checks.images.entries[place], int(checks.twins[place])
     told = entry.id
     if checks.scores:
@@ -65,5 +65,5 @@ def _pair(checks: ImageChecks, place: int) -> list[tuple[Picture, str]]:
     return [*found, (_thumbnail(checks, twin), "twin")] if twin >= 0 else found
 
 
-def _thumbnail(checks: ImageChecks, place: int) -> Picture:
+def _thumbnail(checks: ImageChecks, place: int) -> PILImage:
     return decode_image(checks.measured.thumbnails[place], doing="drawing the contact sheet")

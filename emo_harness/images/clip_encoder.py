@@ -14,7 +14,7 @@ from emo_harness.extras import import_extra
 from emo_harness.images.clip_files import ClipFiles, find_clip
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
     from torch import Tensor
 
 Floats = NDArray[np.float32]
@@ -22,12 +22,12 @@ _TEXTS_AT_ONCE = 256
 # What open_clip, timm, transformers and safetensors raise for files that do not fit together.
 _MISFITS = (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError)
 # Two sentences that differ in their last word alone.
-_ALIKE_BUT_FOR_THE_END = ("a picture of fear", "a picture of joy")
+_ALIKE_BUT_FOR_THE_END = ("an image of fear", "an image of joy")
 
 
 @dataclass(frozen=True)
 class ClipEncoder:
-    """A model that puts pictures and texts into one space.
+    """A model that puts images and texts into one space.
 
     Attributes:
         name: as it was asked for; of a local folder its last part.
@@ -47,12 +47,12 @@ class ClipEncoder:
     transform: Any
     device: str
 
-    def prepare(self, image: Picture) -> Tensor:
+    def prepare(self, image: PILImage) -> Tensor:
         """(3, height, width) float32, as the model takes it; may be called on any thread."""
         return self.transform(image)
 
     def image_vectors(self, prepared: Sequence[Tensor]) -> Floats:
-        """(n, d) float32 unit vectors of prepared pictures, in one batch."""
+        """(n, d) float32 unit vectors of prepared images, in one batch."""
         import torch
 
         with torch.inference_mode():
@@ -102,7 +102,7 @@ def load_clip_encoder(name: str, device: str | None = None) -> ClipEncoder:
         UserError: the extra `images` is not installed; no such model; weights as a pickle only;
             files that are missing, broken or do not fit; a device that is not there.
     """
-    open_clip = import_extra("open_clip", "checking pictures with an image encoder")
+    open_clip = import_extra("open_clip", "checking images with an image encoder")
     from emo_harness.activations.loading import torch_device
 
     doing = f"loading the image encoder {name}"

@@ -21,7 +21,7 @@ USUAL = "ViT-B-32:laion2b_s34b_b79k"
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 # Of open_clip's own tokenizer.
 _DEFAULT_VOCABULARY = 49_408
-_PURPOSE = "checking pictures with an image encoder"
+_PURPOSE = "checking images with an image encoder"
 # What open_clip hands on from a configuration to its own tokenizer, and no more than that.
 _TOKENIZER_OPTIONS = {"clean", "strip_sep_token", "language", "reduction_mask"}
 

@@ -1,4 +1,4 @@
-"""Numbers of a concept, or of a family: how well pictures are told apart, and from their twins."""
+"""Numbers of a concept, or of a family: how well images are told apart, and from their twins."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ UNKNOWN: Bounds = (NAN, NAN, NAN)
 
 @dataclass(frozen=True)
 class ConceptNumbers:
-    """What one encoder says of some pictures of a set; NaN is unknown.
+    """What one encoder says of some images of a set; NaN is unknown.
 
     Attributes:
-        n: pictures, twins not counted; n_pairs: of them with a twin.
+        n: images, twins not counted; n_pairs: of them with a twin.
         accuracy: share whose own concept is the most probable, with Wilson's interval.
         chance: what guessing would reach: one over the number of concepts.
         emotion_accuracy, emotion_chance: the same for the own emotion among the emotions' words.
@@ -50,7 +50,7 @@ class ConceptNumbers:
 
 @dataclass(frozen=True)
 class EncoderAgreement:
-    """How far two encoders say the same of n pictures.
+    """How far two encoders say the same of n images.
 
     Attributes:
         same: share with the same most probable concept, with Wilson's interval.
@@ -67,10 +67,10 @@ class EncoderAgreement:
 def concept_numbers(
     scores: EncoderScores, vectors: NDArray[np.float32], rows: Ints, *, one_concept: bool
 ) -> ConceptNumbers:
-    """Sum up pictures.
+    """Sum up images.
 
     Args:
-        rows: places of the pictures, no twins.
+        rows: places of the images, no twins.
         one_concept: whether they are of one concept, so that diversity is within it.
     """
     contrast = mean_interval(scores.twin_contrast[rows])
@@ -91,7 +91,7 @@ def concept_numbers(
 
 
 def encoder_agreement(first: EncoderScores, second: EncoderScores, rows: Ints) -> EncoderAgreement:
-    """Compare two encoders on the same pictures (`rows`: no twins)."""
+    """Compare two encoders on the same images (`rows`: no twins)."""
     one, other = first.predicted[rows], second.predicted[rows]
     k = len(first.concepts)
     same = share(one == other) if k > 1 else UNKNOWN

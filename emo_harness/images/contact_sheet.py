@@ -1,4 +1,4 @@
-"""Contact sheets: all pictures of a set on one page, row by row, with captions."""
+"""Contact sheets: all images of a set on one page, row by row, with captions."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def contact_sheet(
     columns: int = 8,
     tile: int = TILE,
 ) -> Image:
-    """Lay pictures out on a page.
+    """Lay images out on a page.
 
     Args:
-        rows: heading of each row, and its pictures with their captions; a row of more than
-            `columns` pictures is broken. A picture and its twin, one after the other, stay side by
+        rows: heading of each row, and its images with their captions; a row of more than
+            `columns` images is broken. An image and its twin, one after the other, stay side by
             side where `columns` is even.
         title: of the page.
         subtitle: a line below it.
-        columns: pictures in a line.
-        tile: side of a picture on the page, in pixels; others are fitted into it.
+        columns: images in a line.
+        tile: side of an image on the page, in pixels; others are fitted into it.
 
     Returns:
         RGB, as high as it needs.
@@ -52,13 +52,13 @@ def contact_sheet(
     from PIL import Image, ImageDraw
 
     title_font, heading_font, caption_font = (_font(s) for s in (_TITLE, _HEADING, _CAPTION))
-    columns = max(1, min(columns, max((len(pictures) for _, pictures in rows), default=1)))
+    columns = max(1, min(columns, max((len(images) for _, images in rows), default=1)))
     line_height = tile + _CAPTION + 2 * _GAP
     width = 2 * _EDGE + columns * (tile + _GAP) - _GAP
     top = _EDGE + _TITLE + _GAP + (_HEADING + _GAP if subtitle else 0)
     height = top + _EDGE
-    for _, pictures in rows:
-        height += _HEADING + 3 * _GAP + max(1, math.ceil(len(pictures) / columns)) * line_height
+    for _, images in rows:
+        height += _HEADING + 3 * _GAP + max(1, math.ceil(len(images) / columns)) * line_height
     page = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(page)
     room = width - 2 * _EDGE
@@ -67,20 +67,20 @@ def contact_sheet(
         below = (_EDGE, _EDGE + _TITLE + _GAP)
         pen.text(below, fitted(subtitle, heading_font, room), _FAINT, heading_font)
     y = top
-    for heading, pictures in rows:
+    for heading, images in rows:
         pen.line([(_EDGE, y + _GAP), (width - _EDGE, y + _GAP)], _LINE)
         y += 2 * _GAP
         pen.text((_EDGE, y), fitted(heading, heading_font, room), _INK, heading_font)
         y += _HEADING + _GAP
-        for number, (picture, caption) in enumerate(pictures):
+        for number, (image, caption) in enumerate(images):
             line, column = divmod(number, columns)
             x, at = _EDGE + column * (tile + _GAP), y + line * line_height
-            small = _fitted_picture(picture, tile)
+            small = _fitted_image(image, tile)
             page.paste(small, (x + (tile - small.width) // 2, at + (tile - small.height) // 2))
             pen.rectangle([x - 1, at - 1, x + tile, at + tile], outline=_LINE)
             words = fitted(caption, caption_font, tile, kept=_LAST_KEPT)
             pen.text((x, at + tile + 3), words, _FAINT, caption_font)
-        y += max(1, math.ceil(len(pictures) / columns)) * line_height
+        y += max(1, math.ceil(len(images) / columns)) * line_height
     return page
 
 
@@ -89,10 +89,10 @@ def set_rows(
     opened: Callable[[ImageEntry], Image],
     captions: Mapping[str, str] | None = None,
 ) -> list[tuple[str, list[tuple[Image, str]]]]:
-    """The rows of a set's sheet: one per concept and variant, each twin beside its picture.
+    """The rows of a set's sheet: one per concept and variant, each twin beside its image.
 
     Args:
-        opened: gives an entry's picture; `ImageSet.open` of a set that lies in a folder.
+        opened: gives an entry's image; `ImageSet.open` of a set that lies in a folder.
         captions: by image id; where there is none, the id, and of a twin that it is one.
     """
     told = captions or {}
@@ -126,18 +126,18 @@ def fitted(text: str, font: FreeTypeFont, room: float, kept: int = 0) -> str:
 
 
 def _heading(entry: ImageEntry) -> str:
-    """What the pictures of a row have in common: "fear, high arousal (attack)"."""
+    """What the images of a row have in common: "fear, high arousal (attack)"."""
     arousal = f", {entry.arousal} arousal" if entry.arousal else ""
     level = f", {entry.level}" if entry.level else ""
     return f"{entry.concept.replace('-', ' ')}{arousal} ({entry.family}{level})"
 
 
-def _fitted_picture(picture: Image, tile: int) -> Image:
+def _fitted_image(image: Image, tile: int) -> Image:
     from PIL import Image
 
-    scale = tile / max(picture.size)
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    return picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    scale = tile / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _font(size: int) -> FreeTypeFont:

@@ -1,6 +1,6 @@
-"""Pictures that control for the presence of an image: plain grey, and scrambled copies.
+"""Images that control for the presence of an image: plain grey, and scrambled copies.
 
-A scrambled copy keeps what a picture is made of and loses what it shows: all its pixels in another
+A scrambled copy keeps what an image is made of and loses what it shows: all its pixels in another
 order (same colours), or all its spatial frequencies with other phases (same coarseness, contrasts
 and mixture of colours). Where an effect is there for copies too, it is not one of what is shown.
 """
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 Levels = NDArray[np.float32]
 
 MID_GREY = 128
-# Of a phase-scrambled copy's amplitude spectrum from its picture's, at equal contrast.
+# Of a phase-scrambled copy's amplitude spectrum from its image's, at equal contrast.
 SPECTRUM_TOLERANCE = 0.05
-# More would bring more contrast, and the picture back: its own phases fit its range best.
+# More would bring more contrast, and the image back: its own phases fit its range best.
 _ROUNDS = 10
 _HALVINGS = 8
 _MEAN_TOLERANCE = 0.1
 
 
 def grey(size: tuple[int, int]) -> Image:
-    """A plain mid-grey picture, RGB.
+    """A plain mid-grey image, RGB.
 
     Args:
         size: width and height in pixels.
@@ -41,7 +41,7 @@ def grey(size: tuple[int, int]) -> Image:
 
 
 def rng_of(image: Image) -> np.random.Generator:
-    """A generator of the pixels alone, so that a picture's copies are the same in every run."""
+    """A generator of the pixels alone, so that an image's copies are the same in every run."""
     return np.random.default_rng(int(pixels_sha256(image)[:16], 16))
 
 
@@ -64,8 +64,8 @@ def phase_scrambled(image: Image, rng: np.random.Generator) -> Image:
 
     Of each channel's spectrum F_c(u, v) the copy has F_c(u, v) exp(i t(u, v)), with one field of
     random phases t = -t(-u, -v) for all channels, so that their cross-spectra, and with them which
-    colours go together, stay as they are (Prichard and Theiler 1994, for time series; that what a
-    picture shows lies in its phases: Oppenheim and Lim 1981).
+    colours go together, stay as they are (Prichard and Theiler 1994, for time series; that what an
+    image shows lies in its phases: Oppenheim and Lim 1981).
 
     Such a copy exceeds 0 to 255. Clipping alone would change its spectrum and mean. So t is first
     fitted to the range: the copy is clipped, and t becomes the field nearest to what is left,
@@ -84,7 +84,7 @@ def phase_scrambled(image: Image, rng: np.random.Generator) -> Image:
     levels = np.asarray(image.convert("RGB"), dtype=np.float32)
     shape = levels.shape[:2]
     spectrum = fft.rfft2(levels, axes=(0, 1))
-    # The phases of real noise have the symmetry that a real picture needs.
+    # The phases of real noise have the symmetry that a real image needs.
     turns = _unit(fft.rfft2(rng.standard_normal(shape, dtype=np.float32)))
     for _ in range(_ROUNDS):
         turns[0, 0] = 1
@@ -98,10 +98,10 @@ def phase_scrambled(image: Image, rng: np.random.Generator) -> Image:
 
 @dataclass(frozen=True)
 class SpectrumMatch:
-    """How a copy's amplitude spectrum, without means, compares with its picture's.
+    """How a copy's amplitude spectrum, without means, compares with its image's.
 
     Attributes:
-        contrast: the factor that makes the picture's spectrum most like the copy's.
+        contrast: the factor that makes the image's spectrum most like the copy's.
         error: what then remains, as a share of the copy's (Euclidean norms).
     """
 
@@ -110,7 +110,7 @@ class SpectrumMatch:
 
 
 def spectrum_match(image: Image, copy: Image) -> SpectrumMatch:
-    """Compare the amplitude spectra of two pictures of one size; NaN for a plain picture."""
+    """Compare the amplitude spectra of two images of one size; NaN for a plain image."""
     before, after = (_amplitudes(np.asarray(one.convert("RGB"))) for one in (image, copy))
     square = float((before * before).sum(dtype=np.float64))
     if not square:

@@ -1,4 +1,4 @@
-"""Pictures made ready on other threads, while the encoder is at work on those before."""
+"""Images made ready on other threads, while the encoder is at work on those before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures composed of emoji: where glyphs stand, what is behind them, and drawing both."""
+"""Images composed of emoji: where glyphs stand, what is behind them, and drawing both."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ BACKGROUNDS: dict[str, Background] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where one glyph stands, in shares of the picture's side.
+    """Where one glyph stands, in shares of the image's side.
 
     Attributes:
         x, y: its centre, from the left and from the top.
@@ -92,7 +92,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Composition:
-    """A picture, as far as it can be said in words.
+    """An image, as far as it can be said in words.
 
     Attributes:
         glyphs: code points, "U+1F600", one for each place; a glyph may stand there repeatedly.
@@ -108,7 +108,7 @@ class Composition:
     background: str
 
     def __post_init__(self) -> None:
-        doing = "composing a picture of emoji"
+        doing = "composing an image of emoji"
         for word, known in ((self.arrangement, ARRANGEMENTS), (self.background, BACKGROUNDS)):
             if word not in known:
                 raise UserError(
@@ -131,11 +131,11 @@ def draw(composition: Composition, font: EmojiFont, size: int, rng: np.random.Ge
     """Draw a composition.
 
     What is drawn at random (places and turns of scattered glyphs) depends on the arrangement and on
-    the number of glyphs, never on which they are: a picture and its neutral twin, drawn with equal
+    the number of glyphs, never on which they are: an image and its neutral twin, drawn with equal
     generators, differ in glyphs alone.
 
     Args:
-        size: side of the picture in pixels.
+        size: side of the image in pixels.
 
     Returns:
         (size, size) RGB.
@@ -145,7 +145,7 @@ def draw(composition: Composition, font: EmojiFont, size: int, rng: np.random.Ge
     """
     from PIL import Image
 
-    picture = Image.fromarray(backdrop(composition.background, size), "RGB")
+    image = Image.fromarray(backdrop(composition.background, size), "RGB")
     standing = places(composition.arrangement, len(composition.glyphs), rng)
     for code_points, place in zip(composition.glyphs, standing, strict=True):
         side = max(1, round(place.side * size))
@@ -153,8 +153,8 @@ def draw(composition: Composition, font: EmojiFont, size: int, rng: np.random.Ge
         if place.turn:
             glyph = glyph.rotate(place.turn, Image.Resampling.BICUBIC, expand=True)
         corner = (round(place.x * size - glyph.width / 2), round(place.y * size - glyph.height / 2))
-        picture.paste(glyph, corner, glyph)
-    return picture
+        image.paste(glyph, corner, glyph)
+    return image
 
 
 def places(arrangement: Arrangement, n: int, rng: np.random.Generator) -> tuple[Place, ...]:

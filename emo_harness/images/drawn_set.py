@@ -1,4 +1,4 @@
-"""Image sets drawn from a plan of emoji pictures: all of a folder's files, at once."""
+"""Image sets drawn from a plan of emoji images: all of a folder's files, at once."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from emo_harness.images.emoji_plan import EmojiPlan, PlannedDrawing
 
 SHEET = "contact_sheet.png"
-# A page of many small pictures needs no more; without, it would be a fifth of its set.
+# A page of many small images needs no more; without, it would be a fifth of its set.
 _SHEET_COLOURS = 256
 
 
 def draw_set(
     plan: EmojiPlan, font: EmojiFont, folder: Path, *, size: int | None = None
 ) -> ImageSet:
-    """Draw every picture of a plan into a folder, with its manifest and contact sheet.
+    """Draw every image of a plan into a folder, with its manifest and contact sheet.
 
     All files appear at the end, the manifest last. Drawn again it gives the same bytes where font
-    and Pillow are the same; pictures of an earlier plan that are no longer in it go.
+    and Pillow are the same; images of an earlier plan that are no longer in it go.
 
     Args:
-        size: side of the pictures in pixels; the plan's if not given.
+        size: side of the images in pixels; the plan's if not given.
 
     Raises:
         UserError: the font lacks a glyph, the folder holds files that were not drawn, or cannot be
@@ -56,14 +56,14 @@ def draw_set(
     earlier = _earlier(folder, [f"{one.id}.png" for one in planned], doing)
     writers: dict[str, Writer] = {}
     entries: list[ImageEntry] = []
-    pictures: dict[str, Image] = {}
-    for one in tqdm(planned, desc="drawing", unit="picture", disable=None):
-        picture = draw(one.composition, font, size or plan.size, np.random.default_rng([one.seed]))
-        entry = _entry(one, picture, font)
-        writers[str(entry.file)] = _bytes_writer(png_bytes(picture, entry))
+    images: dict[str, Image] = {}
+    for one in tqdm(planned, desc="drawing", unit="image", disable=None):
+        image = draw(one.composition, font, size or plan.size, np.random.default_rng([one.seed]))
+        entry = _entry(one, image, font)
+        writers[str(entry.file)] = _bytes_writer(png_bytes(image, entry))
         entries.append(entry)
-        pictures[one.id] = picture
-    writers[SHEET] = _sheet_writer(plan.title, entries, pictures)
+        images[one.id] = image
+    writers[SHEET] = _sheet_writer(plan.title, entries, images)
     text = "".join(manifest_line(entry) + "\n" for entry in entries)
     writers[MANIFEST] = text_writer(text)
     write_folder(folder, writers, doing)
@@ -73,7 +73,7 @@ def draw_set(
     return load_image_set(folder)
 
 
-def _entry(one: PlannedDrawing, picture: Image, font: EmojiFont) -> ImageEntry:
+def _entry(one: PlannedDrawing, image: Image, font: EmojiFont) -> ImageEntry:
     is_twin = one.twin_of is not None
     return ImageEntry(
         id=one.id,
@@ -86,9 +86,9 @@ def _entry(one: PlannedDrawing, picture: Image, font: EmojiFont) -> ImageEntry:
         arousal=one.concept.arousal,
         twin_of=one.twin_of,
         caption=one.caption,
-        sha256=pixels_sha256(picture),
-        width=picture.width,
-        height=picture.height,
+        sha256=pixels_sha256(image),
+        width=image.width,
+        height=image.height,
         made=Drawn(
             font=font.name,
             font_version=font.version,
@@ -129,13 +129,11 @@ def _earlier(folder: Path, names: Sequence[str], doing: str) -> set[str]:
     return known
 
 
-def _sheet_writer(
-    title: str, entries: Sequence[ImageEntry], pictures: Mapping[str, Image]
-) -> Writer:
+def _sheet_writer(title: str, entries: Sequence[ImageEntry], images: Mapping[str, Image]) -> Writer:
     from PIL.Image import Dither, Quantize
 
-    rows = set_rows(entries, lambda entry: pictures[entry.id])
-    sheet = contact_sheet(rows, title, subtitle="every picture beside its neutral twin")
+    rows = set_rows(entries, lambda entry: images[entry.id])
+    sheet = contact_sheet(rows, title, subtitle="every image beside its neutral twin")
     # Rare colours matter: a median cut alone makes pink hearts grey.
     palette = sheet.quantize(_SHEET_COLOURS, method=Quantize.MAXCOVERAGE, kmeans=3)
     few = sheet.quantize(palette=palette, dither=Dither.FLOYDSTEINBERG)

@@ -1,4 +1,4 @@
-"""Plans of emoji pictures: a YAML file that says, concept by concept, what is to be drawn."""
+"""Plans of emoji images: a YAML file that says, concept by concept, what is to be drawn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 
 class EmojiImage(Strict):
-    """One picture: its glyphs by name, repeated in turn until there are `n` (default: once)."""
+    """One image: its glyphs by name, repeated in turn until there are `n` (default: once)."""
 
     glyphs: Names
     arrangement: Arrangement
@@ -41,7 +41,7 @@ class EmojiImage(Strict):
 
 
 class EmojiConcept(Strict):
-    """The pictures of a concept in one variant of arousal; `neutral` are its twins' glyphs."""
+    """The images of a concept in one variant of arousal; `neutral` are its twins' glyphs."""
 
     concept: Name
     family: Family
@@ -54,11 +54,11 @@ class EmojiConcept(Strict):
 
 
 class EmojiPlan(Strict):
-    """What a set of emoji pictures shows.
+    """What a set of emoji images shows.
 
     Attributes:
         name: of the set.
-        size: side of the pictures, in pixels.
+        size: side of the images, in pixels.
         glyphs: code points by name, "fearful face" -> "U+1F628".
         plurals: of names to which no s can be added.
     """
@@ -87,7 +87,7 @@ class EmojiPlan(Strict):
         return self
 
     def drawings(self) -> tuple[PlannedDrawing, ...]:
-        """Every picture, each followed by its twin, numbered within its concept.
+        """Every image, each followed by its twin, numbered within its concept.
 
         Raises:
             UserError: an unknown background, more or fewer glyphs than an arrangement holds.
@@ -100,7 +100,7 @@ class EmojiPlan(Strict):
                 image_id = f"{concept.concept}-{number}"
                 neutral = image.neutral or concept.neutral
                 twins = ((image_id, None, image.glyphs), (f"{image_id}-twin", image_id, neutral))
-                # Of its id, so that a plan may grow and its pictures stay as they are.
+                # Of its id, so that a plan may grow and its images stay as they are.
                 seed = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:4], "big")
                 for own_id, twin_of, names in twins:
                     found.append(self._drawing(concept, image, own_id, twin_of, names, seed))
@@ -140,11 +140,11 @@ class EmojiPlan(Strict):
 
 @dataclass(frozen=True)
 class PlannedDrawing:
-    """One picture of a plan.
+    """One image of a plan.
 
     Attributes:
-        twin_of: of a twin, its picture's id.
-        seed: a picture's and its twin's are equal.
+        twin_of: of a twin, its image's id.
+        seed: an image's and its twin's are equal.
     """
 
     id: str
@@ -162,13 +162,13 @@ def load_emoji_plan(name_or_path: str | Path = "emoji") -> EmojiPlan:
         UserError: it is missing, or not as it should be.
     """
     path = plan_path(name_or_path)
-    doing = f"reading the plan of emoji pictures {path.name}"
+    doing = f"reading the plan of emoji images {path.name}"
     raw = read_plan(path, doing, _FIX)
     if "seeds" in raw and GLYPHS not in raw:
         raise UserError(
             doing,
             found="a recipe for a text-to-image model (it has `seeds`)",
-            expected="a plan of emoji pictures, such as emoji",
+            expected="a plan of emoji images, such as emoji",
             fix="emo images generate makes it; emo images draw takes plans",
         )
     return validated(EmojiPlan, raw, doing, _FIX)
@@ -177,7 +177,7 @@ def load_emoji_plan(name_or_path: str | Path = "emoji") -> EmojiPlan:
 def caption(
     names: tuple[str, ...], arrangement: str, background: str, plurals: dict[str, str]
 ) -> str:
-    """What a picture shows: "three crying faces in a row in fog"."""
+    """What an image shows: "three crying faces in a row in fog"."""
     counted = []
     for name in dict.fromkeys(names):
         n = names.count(name)

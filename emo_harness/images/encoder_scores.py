@@ -1,4 +1,4 @@
-"""What one encoder says of every picture of a set."""
+"""What one encoder says of every image of a set."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class EncoderScores:
-    """Readings of n pictures, in the manifest's order; NaN is unknown.
+    """Readings of n images, in the manifest's order; NaN is unknown.
 
     Attributes:
         concepts, emotions: classes, in the order of their places below.
-        own_concept, own_emotion: (n,) places; a twin's are those of its picture; -1 is none.
+        own_concept, own_emotion: (n,) places; a twin's are those of its image; -1 is none.
         predicted, emotion_predicted: (n,) places of the most probable classes.
         probability_concept, probability_emotion: (n,) of the own class.
         emotion_probabilities: (n, n_emotions).
-        twin_contrast: (n,) log-odds of the picture's own emotion (where it has none: of its
-            concept) in the picture less those in its neutral twin; NaN without a twin.
-        alignment: (n,) cosine with the picture's own prompt or caption.
+        twin_contrast: (n,) log-odds of the image's own emotion (where it has none: of its
+            concept) in the image less those in its neutral twin; NaN without a twin.
+        alignment: (n,) cosine with the image's own prompt or caption.
         valence, arousal: (n,) p(high) - p(low) of the two ends' words.
         remarks: what of the texts the encoder could not read, one sentence each.
     """
@@ -67,11 +67,11 @@ def encoder_scores(
     encoder: ClipEncoder,
     words: CheckWords,
 ) -> EncoderScores:
-    """Score a set's pictures.
+    """Score a set's images.
 
     Args:
         entries: the manifest, twins among them.
-        vectors: (n, d) of the same pictures.
+        vectors: (n, d) of the same images.
     """
     images = vectors.astype(np.float64)
     concepts = concepts_of(entries)
@@ -118,12 +118,12 @@ def encoder_scores(
 
 
 def concepts_of(entries: Sequence[ImageEntry]) -> tuple[str, ...]:
-    """Concepts of a set's pictures, in their order."""
+    """Concepts of a set's images, in their order."""
     return tuple(dict.fromkeys(entry.concept for entry in entries))
 
 
 def twin_places(entries: Sequence[ImageEntry]) -> Ints:
-    """(n,) the place of each picture's first neutral twin, -1 where it has none."""
+    """(n,) the place of each image's first neutral twin, -1 where it has none."""
     places: dict[str, int] = {}
     for place, entry in enumerate(entries):
         if entry.twin_of is not None:
@@ -132,7 +132,7 @@ def twin_places(entries: Sequence[ImageEntry]) -> Ints:
 
 
 def own_text(entry: ImageEntry) -> str | None:
-    """What a picture should show, in words: the prompt it was made from, else its caption."""
+    """What an image should show, in words: the prompt it was made from, else its caption."""
     return entry.made.prompt if isinstance(entry.made, Generated) else entry.caption
 
 

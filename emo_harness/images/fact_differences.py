@@ -1,4 +1,4 @@
-"""Do pictures differ from their twins in what is not emotion?"""
+"""Do images differ from their twins in what is not emotion?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emo_harness.effects.mean_interval import MeanInterval, mean_interval
 from emo_harness.effects.multiplicity import holm
-from emo_harness.images.picture_facts import PictureFacts
+from emo_harness.images.image_facts import ImageFacts
 
 FACTS = ("sharpness", "brightness", "contrast", "colourfulness", "n_bytes", "width", "height")
 ALPHA = 0.05
@@ -18,18 +18,18 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class FactDifference:
-    """A fact of pictures and of their twins.
+    """A fact of images and of their twins.
 
     Attributes:
         fact: one of `FACTS`.
-        pictures, twins: means.
-        difference: picture less twin, with interval, in the fact's unit.
+        images, twins: means.
+        difference: image less twin, with interval, in the fact's unit.
         p_adjusted: of no difference, by Holm over the facts; NaN is unknown.
         differs: whether it says that they differ.
     """
 
     fact: str
-    pictures: float
+    images: float
     twins: float
     difference: MeanInterval
     p_adjusted: float
@@ -37,13 +37,13 @@ class FactDifference:
 
 
 def fact_differences(
-    facts: Sequence[PictureFacts], rows: NDArray[np.int64], twins: NDArray[np.int64]
+    facts: Sequence[ImageFacts], rows: NDArray[np.int64], twins: NDArray[np.int64]
 ) -> list[FactDifference]:
-    """Compare pictures with their twins, pair by pair.
+    """Compare images with their twins, pair by pair.
 
     Args:
-        facts: of all pictures.
-        rows: places of pictures with a twin; `twins`: those of their twins.
+        facts: of all images.
+        rows: places of images with a twin; `twins`: those of their twins.
 
     Returns:
         A row per fact; none where there is no pair.

@@ -1,4 +1,4 @@
-"""Pictures that came out wrong: how they are known, and what is written down of them."""
+"""Images that came out wrong: how they are known, and what is written down of them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ ENDS_PERCENT = 0.1
 NOT_FINITE = "pixels that are not finite numbers"
 SAFETY = "the safety checker's verdict"
 BLACK = "a black frame"
-CONSTANT = "a picture of one colour"
+CONSTANT = "an image of one colour"
 PIPELINE_FAILED = "the pipeline failed"
 
 
 class Failure(Strict):
-    """One attempt at a picture that failed.
+    """One attempt at an image that failed.
 
     Attributes:
-        id: of the picture.
+        id: of the image.
         attempt: from 0.
         seed: of the attempt.
         reason: in words.
@@ -47,10 +47,10 @@ class Failure(Strict):
 
 
 def why_failed(levels: NDArray[np.uint8]) -> str | None:
-    """Why pixels are no picture; None where they are one.
+    """Why pixels are no image; None where they are one.
 
     With `ENDS_PERCENT` of the pixels left out at either end, a black frame nowhere exceeds
-    `BLACK_LEVEL`, and a picture of one colour varies by at most `CONSTANT_RANGE` in each channel.
+    `BLACK_LEVEL`, and an image of one colour varies by at most `CONSTANT_RANGE` in each channel.
 
     Args:
         levels: (height, width, 3), 0 to 255.
@@ -89,7 +89,7 @@ def read_failures(folder: Path) -> list[Failure]:
 
 
 def tidy_failures(folder: Path, order: Mapping[str, int], failures: Iterable[Failure]) -> None:
-    """Write the failures anew, whole: each once, in the order of the pictures."""
+    """Write the failures anew, whole: each once, in the order of the images."""
     once = {(one.id, one.attempt): one for one in failures if one.id in order}
     kept = sorted(once.values(), key=lambda one: (order[one.id], one.attempt))
     path = folder / FAILURES

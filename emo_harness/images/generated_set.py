@@ -1,4 +1,4 @@
-"""A folder of generated pictures as an image set: their entries, manifest and contact sheet."""
+"""A folder of generated images as an image set: their entries, manifest and contact sheet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from emo_harness.images.resume import file_name
 from emo_harness.whole_file import text_writer, write_folder
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
     from emo_harness.images.pipeline import TextToImage
     from emo_harness.images.recipe import PlannedImage
@@ -32,9 +32,9 @@ DOING = "writing the image set"
 
 
 def entry_of(
-    planned: PlannedImage, picture: Picture, pipeline: TextToImage, *, seed: int, attempt: int
+    planned: PlannedImage, image: PILImage, pipeline: TextToImage, *, seed: int, attempt: int
 ) -> ImageEntry:
-    """What the manifest says of a picture that was just made."""
+    """What the manifest says of an image that was just made."""
     loaded = pipeline.loaded
     is_twin = planned.twin_of is not None
     return ImageEntry(
@@ -48,9 +48,9 @@ def entry_of(
         arousal=planned.arousal,
         twin_of=planned.twin_of,
         caption=planned.caption,
-        sha256=pixels_sha256(picture),
-        width=picture.width,
-        height=picture.height,
+        sha256=pixels_sha256(image),
+        width=image.width,
+        height=image.height,
         made=Generated(
             model=loaded.identity.model,
             revision=loaded.identity.commit,
@@ -64,8 +64,8 @@ def entry_of(
             steps=pipeline.steps,
             guidance=pipeline.guidance,
             arguments=dict(pipeline.arguments),
-            width=picture.width,
-            height=picture.height,
+            width=image.width,
+            height=image.height,
             dtype=loaded.dtype,
             device=loaded.device,
             versions=dict(loaded.versions),
@@ -76,7 +76,7 @@ def entry_of(
 def write_set(folder: Path, entries: Sequence[ImageEntry], title: str) -> None:
     """Write manifest and contact sheet, where they are not there with just these entries.
 
-    What was found out about a picture since it was made stays with it.
+    What was found out about an image since it was made stays with it.
     """
     entries = _with_checks(folder, entries)
     text = "".join(manifest_line(entry) + "\n" for entry in entries)
@@ -99,7 +99,7 @@ def _with_checks(folder: Path, entries: Sequence[ImageEntry]) -> list[ImageEntry
     try:
         there = {entry.id: entry for entry in load_image_set(folder).entries}
     except UserError:
-        # None yet, or one whose pictures are being made anew.
+        # None yet, or one whose images are being made anew.
         return list(entries)
     same = [(entry, there.get(entry.id)) for entry in entries]
     return [
@@ -110,12 +110,12 @@ def _with_checks(folder: Path, entries: Sequence[ImageEntry]) -> list[ImageEntry
     ]
 
 
-def _page(image_set: ImageSet, title: str) -> Picture:
-    def small(entry: ImageEntry) -> Picture:
-        # Shrunk at once: a thousand pictures at full size would not fit into memory.
-        picture = image_set.open(entry)
-        picture.thumbnail((TILE, TILE))
-        return picture
+def _page(image_set: ImageSet, title: str) -> PILImage:
+    def small(entry: ImageEntry) -> PILImage:
+        # Shrunk at once: a thousand images at full size would not fit into memory.
+        image = image_set.open(entry)
+        image.thumbnail((TILE, TILE))
+        return image
 
     rows = set_rows(image_set.entries, small)
-    return contact_sheet(rows, title, subtitle="every picture beside its neutral twin")
+    return contact_sheet(rows, title, subtitle="every image beside its neutral twin")

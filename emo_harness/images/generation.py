@@ -1,4 +1,4 @@
-"""Generating the pictures of a recipe: what is missing of them, by one process or several."""
+"""Generating the images of a recipe: what is missing of them, by one process or several."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Work:
     """What a generation did.
 
     Attributes:
-        n_made: pictures that this process made, twins included.
+        n_made: images that this process made, twins included.
         n_there: of its share, those that were there before.
         n_failed: attempts of its share that failed.
-        n_set: pictures of the set as it is now, whoever made them.
+        n_set: images of the set as it is now, whoever made them.
         given_up: of each scene of the part that failed for good, the last failure.
         remarks: what the user should know.
         seconds: in all.
@@ -58,26 +58,26 @@ def generate(
     processes: Processes | None = None,
     title: str | None = None,
 ) -> Work:
-    """Make what is missing of a recipe's pictures; the first process then writes the manifest.
+    """Make what is missing of a recipe's images; the first process then writes the manifest.
 
-    A picture is there when its file is: the file appears whole and carries its own entry. A scene
+    An image is there when its file is: the file appears whole and carries its own entry. A scene
     of which something fails is made anew with a derived seed; after `retries` times it is given up,
-    and neither its picture nor its twin is part of the set.
+    and neither its image nor its twin is part of the set.
 
     Args:
-        planned: all pictures of the recipe, in its order.
+        planned: all images of the recipe, in its order.
         plan: what makes them; a folder of another plan is refused.
         load: the pipeline; called only where something is missing.
         folder: where to.
         part: what to make of it now; all of it by default.
-        batch_size: pictures computed together; halved where memory does not suffice.
+        batch_size: images computed together; halved where memory does not suffice.
         retries: how often a scene is made anew.
         processes: those that share the work; None for what the environment says.
         title: of the contact sheet; the recipe's name by default.
 
     Raises:
         UserError: the folder holds something else or cannot be written, the pipeline refuses its
-            settings or fails whatever it is asked, or there is no memory for one picture.
+            settings or fails whatever it is asked, or there is no memory for one image.
     """
     started = time.perf_counter()
     processes = Processes.of_environment() if processes is None else processes
@@ -85,7 +85,7 @@ def generate(
     part = scenes if part is None else part
     settle(plan, folder)
     own = [scene for number, scene in enumerate(part) if processes.makes(number)]
-    sweep(folder, (file_name(one) for scene in own for one in scene.pictures))
+    sweep(folder, (file_name(one) for scene in own for one in scene.images))
     maker = Maker(folder, own, batch_size=batch_size, retries=retries)
     if maker.n_due:
         maker.run(load(), progress=processes.is_first)
@@ -93,7 +93,7 @@ def generate(
     told = own
     if processes.is_first:
         told = list(part)
-        wait_until(lambda: settled.n_open(part), "pictures", maker.slowest_s)
+        wait_until(lambda: settled.n_open(part), "images", maker.slowest_s)
         settled.n_open(scenes)
         entries = [settled.entries[one.id] for one in planned if one.id in settled.entries]
         write_set(folder, entries, title or plan.recipe)
@@ -117,7 +117,7 @@ class _Settled:
     """Scenes that are finished or given up, as the folder tells.
 
     Attributes:
-        entries: of finished scenes, by the pictures' ids.
+        entries: of finished scenes, by the images' ids.
         given_up: the last failure of the others.
     """
 
@@ -136,9 +136,7 @@ class _Settled:
         if scene.id in self.entries or scene.id in self.given_up:
             return True
         attempt = scene.next_attempt(failures)
-        found = {
-            one.id: finished(self._folder, one, attempt, pixels=False) for one in scene.pictures
-        }
+        found = {one.id: finished(self._folder, one, attempt, pixels=False) for one in scene.images}
         entries = {name: entry for name, entry in found.items() if entry is not None}
         if len(entries) == len(found):
             self.entries |= entries

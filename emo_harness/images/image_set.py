@@ -1,4 +1,4 @@
-"""Image sets: a folder of pictures, and a manifest that says of each what it is."""
+"""Image sets: a folder of images, and a manifest that says of each what it is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from emo_harness.validation import Strict, validated
 from emo_harness.whole_file import text_writer, write_whole
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 MANIFEST = "manifest.jsonl"
 MAX_MANIFEST_BYTES = 64 * 1024**2
@@ -37,7 +37,7 @@ Fact = float | int | str | bool | None
 
 
 class Drawn(Strict):
-    """A picture composed of glyphs by our own script."""
+    """An image composed of glyphs by our own script."""
 
     how: Literal["drawn"] = "drawn"
     font: str
@@ -50,13 +50,13 @@ class Drawn(Strict):
 
 
 class Generated(Strict):
-    """A picture made by a text-to-image model.
+    """An image made by a text-to-image model.
 
     Attributes:
         model: hub id, or the folder's name.
         revision: of the hub; None for a folder.
         weights_sha256: of the model's files.
-        seed: of the picture's own generator; `attempt` counts those that failed before.
+        seed: of the image's own generator; `attempt` counts those that failed before.
         steps, guidance: None where the pipeline's own default was used and is not known.
         arguments: further ones of the pipeline's call.
         versions: of the libraries that made it.
@@ -83,7 +83,7 @@ class Generated(Strict):
 
 
 class Imported(Strict):
-    """A picture that someone else made."""
+    """An image that someone else made."""
 
     how: Literal["imported"] = "imported"
     original: str
@@ -92,7 +92,7 @@ class Imported(Strict):
 
 
 class Norms(Strict):
-    """Human ratings of a picture.
+    """Human ratings of an image.
 
     Attributes:
         valence, arousal: means, in units of `scale`.
@@ -114,15 +114,15 @@ class ImageEntry(Strict):
 
     Attributes:
         id: lower-case name, unique in its set.
-        file: path below the set's folder; None where the picture is `referenced`.
-        referenced: path of a picture that must not be copied, from the set's folder or absolute.
+        file: path below the set's folder; None where the image is `referenced`.
+        referenced: path of an image that must not be copied, from the set's folder or absolute.
         family: `prompt`, `attack`, or a user's own; `placebo` for neutral twins.
-        concept: what it shows, e.g. "fear" or "fortress"; of a twin, its picture's.
+        concept: what it shows, e.g. "fear" or "fortress"; of a twin, its image's.
         theory: e.g. "Maslow's needs" or "basic emotions".
         level: of Maslow's needs.
         emotion: of the six basic ones.
         arousal: variant.
-        twin_of: of a neutral twin, the id of its picture.
+        twin_of: of a neutral twin, the id of its image.
         caption: what can be seen, in words.
         sha256: of the pixels; see `image_file.pixels_sha256`.
         made: how.
@@ -161,11 +161,11 @@ class ImageEntry(Strict):
 
 @dataclass(frozen=True)
 class ImageSet:
-    """An ordered collection of pictures.
+    """An ordered collection of images.
 
     Attributes:
         name: of the folder.
-        folder: where the pictures lie.
+        folder: where the images lie.
         entries: in the manifest's order.
     """
 
@@ -177,12 +177,12 @@ class ImageSet:
         """The entry of an id.
 
         Raises:
-            UserError: no such picture.
+            UserError: no such image.
         """
         known = self._by_id
         if image_id not in known:
             raise UserError(
-                f"looking up a picture in the image set {self.name}",
+                f"looking up an image in the image set {self.name}",
                 found=f"no {image_id!r}{nearest(image_id, known)}",
                 expected=f"one of {len(known)} ids",
                 fix=f"see `emo images show {self.name}`",
@@ -190,7 +190,7 @@ class ImageSet:
         return known[image_id]
 
     def twin(self, image_id: str) -> ImageEntry | None:
-        """The neutral twin of a picture."""
+        """The neutral twin of an image."""
         return self._twins.get(image_id)
 
     @cached_property
@@ -202,13 +202,13 @@ class ImageSet:
         return {entry.twin_of: entry for entry in reversed(self.entries) if entry.twin_of}
 
     def path(self, entry: ImageEntry) -> Path:
-        """Where a picture lies."""
+        """Where an image lies."""
         if entry.referenced is not None:
             return self.folder / Path(entry.referenced).expanduser()
         return self.folder / str(entry.file)
 
-    def open(self, entry: ImageEntry) -> Picture:
-        """The picture, RGB.
+    def open(self, entry: ImageEntry) -> PILImage:
+        """The image, RGB.
 
         Raises:
             UserError: it cannot be opened, lies outside the folder, or is another one than the
@@ -230,7 +230,7 @@ class ImageSet:
         return image
 
     def stimulus(self, entry: ImageEntry) -> Stimulus:
-        """The picture as a stimulus; a neutral twin is a placebo."""
+        """The image as a stimulus; a neutral twin is a placebo."""
         is_twin = entry.twin_of is not None
         norms = entry.norms
         return Stimulus(
@@ -266,14 +266,14 @@ def shipped_sets() -> dict[str, Path]:
 
 
 def load_image_set(place: str | Path) -> ImageSet:
-    """Read a set's manifest; pictures are opened when they are asked for.
+    """Read a set's manifest; images are opened when they are asked for.
 
     Args:
         place: a folder, or the name of a set that comes with the package ("emoji").
 
     Raises:
         UserError: no such set, a line that is not as it should be, an id twice, a twin without
-            its picture, a file that is missing or lies outside the folder.
+            its image, a file that is missing or lies outside the folder.
     """
     folder = Path(place).expanduser()
     shipped = shipped_sets()
@@ -284,7 +284,7 @@ def load_image_set(place: str | Path) -> ImageSet:
         raise UserError(
             doing,
             found=f"no {MANIFEST} there" if folder.is_dir() else "no such folder",
-            expected=f"a folder with pictures and {MANIFEST}, or one of {', '.join(shipped)}",
+            expected=f"a folder with images and {MANIFEST}, or one of {', '.join(shipped)}",
             fix="make a set with `emo images draw`, `generate` or `import`",
         )
     text = read_text(folder / MANIFEST, doing, MAX_MANIFEST_BYTES)
@@ -305,7 +305,7 @@ def load_image_set(place: str | Path) -> ImageSet:
             raise UserError(
                 doing,
                 found=f"{entry.id}: no file {entry.file!r}",
-                expected="every picture of the manifest in the folder",
+                expected="every image of the manifest in the folder",
                 fix="put the file back, or make the set anew",
             )
     return found
@@ -346,12 +346,12 @@ def _require_consistent(entries: Sequence[ImageEntry], doing: str) -> None:
             if repeated
             else f"a twin of {lonely[0]!r}, which is not there"
             if lonely
-            else "no picture"
+            else "no image"
         )
         raise UserError(
             doing,
             found=found,
-            expected="pictures with ids of their own, and twins of pictures in the set",
+            expected="images with ids of their own, and twins of images in the set",
             fix=_FIX,
         )
 
@@ -370,5 +370,5 @@ def _outside(doing: str, file: str) -> UserError:
         doing,
         found=f"file {file!r}, which lies outside the set's folder",
         expected="paths below the folder",
-        fix="a picture that must not be copied goes under `referenced`",
+        fix="an image that must not be copied goes under `referenced`",
     )

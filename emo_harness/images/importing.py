@@ -30,10 +30,10 @@ from emo_harness.validation import validated
 from emo_harness.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-MAX_PICTURES = 100_000
+MAX_IMAGES = 100_000
 FAMILY = "rated"
 # Of an id, with room for a number behind it.
 MAX_STEM = 56
@@ -42,18 +42,18 @@ _KEYWORDS = re.compile(r"[,;|/]")
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures that are to be brought in.
+    """Images that are to be brought in.
 
     Attributes:
         place: a folder or a ZIP archive.
-        names: paths of pictures, below the place.
-        open: gives a picture by its path.
+        names: paths of images, below the place.
+        open: gives an image by its path.
         is_archive: whether it is a ZIP archive, of which nothing is unpacked to disk.
     """
 
     place: Path
     names: tuple[str, ...]
-    open: Callable[[str], Picture]
+    open: Callable[[str], PILImage]
     is_archive: bool
 
     def by_name(self) -> dict[str, list[str]]:
@@ -72,46 +72,46 @@ class ImportedSet:
 
     Attributes:
         entries: of the manifest.
-        without_picture: names in the table that no picture has.
-        without_rating: pictures that no row names.
-        unreadable: pictures that could not be opened, with the reason.
+        without_image: names in the table that no image has.
+        without_rating: images that no row names.
+        unreadable: images that could not be opened, with the reason.
     """
 
     entries: list[ImageEntry] = field(default_factory=list)
-    without_picture: list[str] = field(default_factory=list)
+    without_image: list[str] = field(default_factory=list)
     without_rating: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
 def open_source(place: Path) -> Source:
-    """The pictures of a folder (and folders in it) or of a ZIP archive.
+    """The images of a folder (and folders in it) or of a ZIP archive.
 
     Raises:
-        UserError: neither, or no picture in it.
+        UserError: neither, or no image in it.
     """
-    doing = f"looking for pictures in {place}"
+    doing = f"looking for images in {place}"
     if place.is_dir():
         names = sorted(
             path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()
         )
-        source = Source(place, _pictures(names), lambda name: open_image(place / name), False)
+        source = Source(place, _images(names), lambda name: open_image(place / name), False)
     elif zipfile.is_zipfile(place):
         archive = zipfile.ZipFile(place)
         names = sorted(archive.namelist())
-        source = Source(place, _pictures(names), lambda name: _of_archive(archive, name), True)
+        source = Source(place, _images(names), lambda name: _of_archive(archive, name), True)
     else:
         raise UserError(
             doing,
             found="no such folder" if not place.exists() else "a file that is no ZIP archive",
-            expected="a folder of pictures, or a ZIP archive of one",
+            expected="a folder of images, or a ZIP archive of one",
             fix="check the path",
         )
-    if not 0 < len(source.names) <= MAX_PICTURES:
+    if not 0 < len(source.names) <= MAX_IMAGES:
         raise UserError(
             doing,
-            found=f"{len(source.names)} pictures",
-            expected=f"between one and {MAX_PICTURES:,} of {quoted(SUFFIXES)}",
-            fix="give the folder that holds the pictures",
+            found=f"{len(source.names)} images",
+            expected=f"between one and {MAX_IMAGES:,} of {quoted(SUFFIXES)}",
+            fix="give the folder that holds the images",
         )
     return source
 
@@ -129,19 +129,19 @@ def import_set(
     origin: str | None = None,
     licence: str | None = None,
 ) -> ImportedSet:
-    """Bring rated pictures in: a PNG with its facts for each, and a manifest with their norms.
+    """Bring rated images in: a PNG with its facts for each, and a manifest with their norms.
 
     Args:
         scale: lowest and highest rating that could be given.
         folder: of the set.
-        family: the pictures become stimuli of it.
-        reference: write down where a picture lies and the hash of its pixels, and copy nothing.
-        origin: where the pictures come from; the name of the folder or archive by default.
-        licence: of the pictures.
+        family: the images become stimuli of it.
+        reference: write down where an image lies and the hash of its pixels, and copy nothing.
+        origin: where the images come from; the name of the folder or archive by default.
+        licence: of the images.
 
     Raises:
-        UserError: a picture named by several rows, a name that several pictures have, no rated
-            picture at all, a folder that holds another set or that is the pictures' own.
+        UserError: an image named by several rows, a name that several images have, no rated
+            image at all, a folder that holds another set or that is the images' own.
     """
     doing = f"importing {source.place.name} into {folder}"
     _require_own(source, folder, reference, doing)
@@ -149,9 +149,9 @@ def import_set(
     names = _ids([name for name, _ in pairs])
     told = [column for column in (columns.valence, columns.arousal) if column]
     norms_source = f"{table.path.name}: {', '.join(told)}"
-    for name, row in tqdm(pairs, desc="importing", unit="picture", disable=None):
+    for name, row in tqdm(pairs, desc="importing", unit="image", disable=None):
         try:
-            picture = source.open(name)
+            image = source.open(name)
         except UserError as error:
             result.unreadable[name] = error.found
             continue
@@ -162,9 +162,9 @@ def import_set(
             "family": family,
             "concept": concept_of(name, row.concept),
             "caption": row.concept,
-            "sha256": pixels_sha256(picture),
-            "width": picture.width,
-            "height": picture.height,
+            "sha256": pixels_sha256(image),
+            "width": image.width,
+            "height": image.height,
             "made": Imported(
                 original=name, source=origin or source.place.name, licence=licence
             ).model_dump(),
@@ -180,13 +180,13 @@ def import_set(
         }
         entry = validated(ImageEntry, facts, f"{doing}: {name}", "see --family")
         if not reference:
-            _write(folder, png_bytes(picture, entry, optimize=False), str(entry.file), doing)
+            _write(folder, png_bytes(image, entry, optimize=False), str(entry.file), doing)
         result.entries.append(entry)
     if not result.entries:
         raise UserError(
             doing,
-            found=f"no picture that can be opened ({quoted(result.unreadable.values(), 1)})",
-            expected="pictures",
+            found=f"no image that can be opened ({quoted(result.unreadable.values(), 1)})",
+            expected="images",
             fix="look at the files",
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -205,27 +205,27 @@ def concept_of(name: str, told: str | None) -> str:
 def _paired(
     source: Source, rated: Sequence[Rated], doing: str
 ) -> tuple[list[tuple[str, Rated]], ImportedSet]:
-    """Pictures and their rows, in the table's order, and what has no partner."""
+    """Images and their rows, in the table's order, and what has no partner."""
     by_name = source.by_name()
     result = ImportedSet()
     rows: dict[str, Rated] = {}
     for row in rated:
         found = by_name.get(row.name.lower(), [])
         if not found:
-            result.without_picture.append(row.name)
+            result.without_image.append(row.name)
             continue
         if len(found) > 1:
             raise UserError(
                 f"{doing}: line {row.line} of the ratings",
                 found=f"{row.name!r}, which is the name of {quoted(found, 3)}",
-                expected="names that one picture has",
+                expected="names that one image has",
                 fix="import the folders one by one, or write the paths into the table",
             )
         if found[0] in rows:
             raise UserError(
                 f"{doing}: line {row.line} of the ratings",
                 found=f"{row.name!r} again, after line {rows[found[0]].line}",
-                expected="one row for each picture",
+                expected="one row for each image",
                 fix="take one of the rows out",
             )
         rows[found[0]] = row
@@ -256,19 +256,19 @@ def _require_own(source: Source, folder: Path, reference: bool, doing: str) -> N
     if hows != {"imported"}:
         raise UserError(
             doing,
-            found=f"a set whose pictures were {quoted(sorted(hows - {'imported'}))}",
+            found=f"a set whose images were {quoted(sorted(hows - {'imported'}))}",
             expected="a new folder, or an imported set",
             fix="choose another --out",
         )
 
 
 def _ids(names: Sequence[str]) -> dict[str, str]:
-    """Ids of pictures: their names in lower case, with dashes; a number where two are equal."""
+    """Ids of images: their names in lower case, with dashes; a number where two are equal."""
     found: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
         stem = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(name).stem.lower()).strip("-")
-        first = f"picture-{stem}".strip("-") if stem in ("", *RESERVED) else stem[:MAX_STEM]
+        first = f"image-{stem}".strip("-") if stem in ("", *RESERVED) else stem[:MAX_STEM]
         number, own = 1, first
         while own in taken:
             number += 1
@@ -278,8 +278,8 @@ def _ids(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _pictures(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of picture files; hidden ones and those that macOS adds to archives left out."""
+def _images(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of image files; hidden ones and those that macOS adds to archives left out."""
     return tuple(
         name
         for name in names
@@ -288,8 +288,8 @@ def _pictures(names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _of_archive(archive: zipfile.ZipFile, name: str) -> Picture:
-    """A picture of an archive, decompressed no further than a picture may be large."""
+def _of_archive(archive: zipfile.ZipFile, name: str) -> PILImage:
+    """An image of an archive, decompressed no further than an image may be large."""
     doing = f"opening the image {name} of {archive.filename}"
     try:
         with archive.open(name) as file:

@@ -1,4 +1,4 @@
-"""Making pictures in batches: a queue of what is due, failed scenes queued anew, files written."""
+"""Making images in batches: a queue of what is due, failed scenes queued anew, files written."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from emo_harness.images.scenes import Scene
 from emo_harness.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
     from emo_harness.images.recipe import PlannedImage
 
-# Failures of the pipeline itself, from the first picture on, after which it is given up.
+# Failures of the pipeline itself, from the first image on, after which it is given up.
 HOPELESS = 4
 
 
 @dataclass(frozen=True)
 class Due:
-    """A picture that is to be made, at this attempt of its scene."""
+    """An image that is to be made, at this attempt of its scene."""
 
     scene: Scene
     planned: PlannedImage
@@ -48,10 +48,10 @@ class Due:
 
 
 class Maker:
-    """One process's share of a folder's pictures.
+    """One process's share of a folder's images.
 
     Attributes:
-        there: ids of pictures that were there before.
+        there: ids of images that were there before.
         made: ids of those that were made.
         n_failed: attempts that failed.
         slowest_s: that a batch took.
@@ -77,7 +77,7 @@ class Maker:
 
     @property
     def n_due(self) -> int:
-        """How many pictures are missing."""
+        """How many images are missing."""
         return sum(map(len, self._queues.values()))
 
     def run(self, pipeline: TextToImage, *, progress: bool = True) -> None:
@@ -87,11 +87,11 @@ class Maker:
             progress: show a bar, where there is a terminal.
 
         Raises:
-            UserError: memory for not even one picture, a pipeline that fails whatever it is asked,
+            UserError: memory for not even one image, a pipeline that fails whatever it is asked,
                 a folder that cannot be written.
         """
         shows = None if progress else True
-        bar = tqdm(total=self.n_due, desc="generating", unit="picture", disable=shows)
+        bar = tqdm(total=self.n_due, desc="generating", unit="image", disable=shows)
         with bar, ThreadPoolExecutor(1) as writer:
             writing: list[Future[None]] = []
             while self.n_due:
@@ -99,10 +99,8 @@ class Maker:
                 batch, made = self._next(pipeline)
                 self._wait(writing)
                 pairs = list(zip(batch, made, strict=True))
-                good = [(due, one.picture) for due, one in pairs if one.picture is not None]
-                writing = [
-                    writer.submit(self._write, due, picture, pipeline) for due, picture in good
-                ]
+                good = [(due, one.image) for due, one in pairs if one.image is not None]
+                writing = [writer.submit(self._write, due, image, pipeline) for due, image in good]
                 self.made |= {due.planned.id for due, _ in good}
                 bad = [(due, one.failure) for due, one in pairs if one.failure is not None]
                 if bad:
@@ -119,13 +117,13 @@ class Maker:
         """Queue what is missing of a scene, or give it up."""
         attempt = scene.next_attempt(self._failures)
         missing = [
-            one for one in scene.pictures if not finished(self._folder, one, attempt, pixels=True)
+            one for one in scene.images if not finished(self._folder, one, attempt, pixels=True)
         ]
         if missing and attempt > self._retries:
-            for one in scene.pictures:
+            for one in scene.images:
                 (self._folder / file_name(one)).unlink(missing_ok=True)
             return
-        self.there |= {one.id for one in scene.pictures} - {one.id for one in missing}
+        self.there |= {one.id for one in scene.images} - {one.id for one in missing}
         for one in missing:
             self._queues[one.negative_prompt is not None].append(Due(scene, one, attempt))
 
@@ -146,9 +144,9 @@ class Maker:
                 self._batch_size = len(batch) // 2
                 self.remarks.append(f"memory was short: batches of {self._batch_size} were made")
 
-    def _write(self, due: Due, picture: Picture, pipeline: TextToImage) -> None:
-        entry = entry_of(due.planned, picture, pipeline, seed=due.seed, attempt=due.attempt)
-        content = png_bytes(picture, entry, optimize=False)
+    def _write(self, due: Due, image: PILImage, pipeline: TextToImage) -> None:
+        entry = entry_of(due.planned, image, pipeline, seed=due.seed, attempt=due.attempt)
+        content = png_bytes(image, entry, optimize=False)
         write_whole(self._folder / file_name(due.planned), lambda path: path.write_bytes(content))
 
     def _wait(self, writing: Sequence[Future[None]]) -> None:
@@ -157,7 +155,7 @@ class Maker:
                 one.result()
         except OSError as error:
             raise UserError(
-                f"writing pictures into {self._folder}",
+                f"writing images into {self._folder}",
                 found=f"{error.strerror or error}",
                 expected="a folder that can be written, and room on its disk",
                 fix="make room; the same command goes on with what is missing",
@@ -174,8 +172,8 @@ class Maker:
         nothing_works = not self.made and not self.there and self.n_failed >= HOPELESS
         if nothing_works and reason.startswith(PIPELINE_FAILED):
             raise UserError(
-                f"generating pictures into {self._folder}",
-                found=f"no picture, after {self.n_failed} attempts: {reason}",
+                f"generating images into {self._folder}",
+                found=f"no image, after {self.n_failed} attempts: {reason}",
                 expected="a pipeline that works with these settings",
                 fix="see --dtype, --device, --size and --steps",
             )
@@ -184,7 +182,7 @@ class Maker:
                 others = [due for due in queue if due.scene.id != name]
                 queue.clear()
                 queue.extend(others)
-            ids = {one.id for one in scene.pictures}
+            ids = {one.id for one in scene.images}
             self.made -= ids
             self.there -= ids
             self._queue(scene)
@@ -193,8 +191,8 @@ class Maker:
 def _no_memory(due: Due) -> UserError:
     return UserError(
         f"making {due.planned.id}",
-        found="not enough memory for one picture",
-        expected="memory for the pipeline and one picture",
+        found="not enough memory for one image",
+        expected="memory for the pipeline and one image",
         fix="try --cpu-offload model or sequential, --attention-slicing, --dtype bfloat16 or a "
-        "smaller --size; finished pictures stay",
+        "smaller --size; finished images stay",
     )

@@ -1,4 +1,4 @@
-"""What is read off a set's pictures, one after the other: vectors, facts, hashes, thumbnails."""
+"""What is read off a set's images, one after the other: vectors, facts, hashes, thumbnails."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from emo_harness.images.clip_encoder import ClipEncoder
 from emo_harness.images.decoding_ahead import decoded_ahead, n_workers
+from emo_harness.images.image_facts import ImageFacts, image_facts
 from emo_harness.images.image_set import ImageEntry, ImageSet
 from emo_harness.images.near_duplicates import Hashes, perceptual_hash
-from emo_harness.images.picture_facts import PictureFacts, picture_facts
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
     from torch import Tensor
 
 Made = TypeVar("Made")
@@ -26,8 +26,8 @@ _QUALITY = 72
 
 
 @dataclass(frozen=True)
-class MeasuredPictures:
-    """What the checks need of n pictures, in the manifest's order.
+class MeasuredImages:
+    """What the checks need of n images, in the manifest's order.
 
     Attributes:
         vectors: per encoder (n, d) float32 unit vectors.
@@ -37,20 +37,20 @@ class MeasuredPictures:
     """
 
     vectors: tuple[NDArray[np.float32], ...]
-    facts: tuple[PictureFacts, ...]
+    facts: tuple[ImageFacts, ...]
     hashes: Hashes
     thumbnails: tuple[bytes, ...]
 
 
-def measured_pictures(
+def measured_images(
     images: ImageSet, encoders: Sequence[ClipEncoder], batch_size: int
-) -> MeasuredPictures:
-    """Open every picture once, decoding on other threads while the encoders are at work.
+) -> MeasuredImages:
+    """Open every image once, decoding on other threads while the encoders are at work.
 
-    Memory: two batches of decoded pictures, and per picture its vectors and a thumbnail.
+    Memory: two batches of decoded images, and per image its vectors and a thumbnail.
 
     Raises:
-        UserError: a picture cannot be opened, or is not what the manifest says; the extra `images`
+        UserError: an image cannot be opened, or is not what the manifest says; the extra `images`
             is not installed.
     """
     read: list[_Read] = []
@@ -59,7 +59,7 @@ def measured_pictures(
         read += [ready.read for ready in batch]
         for place, encoder in enumerate(encoders):
             vectors[place].append(encoder.image_vectors([one.tensors[place] for one in batch]))
-    return MeasuredPictures(
+    return MeasuredImages(
         tuple(np.concatenate(found) for found in vectors),
         tuple(one.facts for one in read),
         np.stack([one.hash for one in read]),
@@ -67,10 +67,8 @@ def measured_pictures(
     )
 
 
-def encoded_pictures(
-    images: ImageSet, encoder: ClipEncoder, batch_size: int
-) -> NDArray[np.float32]:
-    """(n, d) unit vectors alone, read as `measured_pictures` does."""
+def encoded_images(images: ImageSet, encoder: ClipEncoder, batch_size: int) -> NDArray[np.float32]:
+    """(n, d) unit vectors alone, read as `measured_images` does."""
     batches = _batches(images, lambda entry: encoder.prepare(images.open(entry)), batch_size)
     return np.concatenate([encoder.image_vectors(batch) for batch in batches])
 
@@ -78,12 +76,12 @@ def encoded_pictures(
 def _batches(
     images: ImageSet, prepare: Callable[[ImageEntry], Made], batch_size: int
 ) -> Iterator[list[Made]]:
-    """What is prepared of every picture, a batch at a time, the next ones meanwhile under way."""
+    """What is prepared of every image, a batch at a time, the next ones meanwhile under way."""
     from tqdm import tqdm
 
     n_ahead = batch_size + 2 * n_workers()
     batch: list[Made] = []
-    with tqdm(total=len(images.entries), desc="checking", unit="picture", disable=None) as bar:
+    with tqdm(total=len(images.entries), desc="checking", unit="image", disable=None) as bar:
         for one in decoded_ahead(images.entries, prepare, n_ahead):
             batch.append(one)
             if len(batch) == batch_size:
@@ -97,7 +95,7 @@ def _batches(
 
 @dataclass(frozen=True)
 class _Read:
-    facts: PictureFacts
+    facts: ImageFacts
     hash: Hashes
     thumbnail: bytes
 
@@ -109,20 +107,20 @@ class _Ready:
 
 
 def _ready(images: ImageSet, entry: ImageEntry, encoders: Sequence[ClipEncoder]) -> _Ready:
-    picture = images.open(entry)
+    image = images.open(entry)
     return _Ready(
-        tuple(encoder.prepare(picture) for encoder in encoders),
+        tuple(encoder.prepare(image) for encoder in encoders),
         _Read(
-            picture_facts(picture, images.path(entry).stat().st_size),
-            perceptual_hash(picture),
-            thumbnail(picture),
+            image_facts(image, images.path(entry).stat().st_size),
+            perceptual_hash(image),
+            thumbnail(image),
         ),
     )
 
 
-def thumbnail(picture: Picture) -> bytes:
+def thumbnail(image: PILImage) -> bytes:
     """A WebP of at most 96 x 96 px."""
-    small = picture.copy()
+    small = image.copy()
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     written = io.BytesIO()
     small.save(written, "WEBP", quality=_QUALITY, method=4)

@@ -1,10 +1,10 @@
-"""Near-duplicates: pictures that look alike, found by perceptual hashes.
+"""Near-duplicates: images that look alike, found by perceptual hashes.
 
 The hash is imagehash's pHash of 256 bits: which of the 16 x 16 lowest frequencies of a small grey
 copy lie above their median. Scaling, recompression and brightness leave it nearly alone. It knows
-no colour, so one drawing before two plain backgrounds is one picture to it; nor does it find a
-picture that was cropped or mirrored. The usual 64 bits do not do: faces that differ in their mouths
-alone are one picture to them.
+no colour, so one drawing before two plain backgrounds is one image to it; nor does it find an
+image that was cropped or mirrored. The usual 64 bits do not do: faces that differ in their mouths
+alone are one image to them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from emo_harness.extras import import_extra
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 _SIDE = 16
 N_BITS = _SIDE**2
 # Pairs that differ in so many bits or fewer look alike. Copies at half the size, as JPEG of quality
-# 50 or brighter by 15% differ in up to 16; unrelated pictures in about 128.
+# 50 or brighter by 15% differ in up to 16; unrelated images in about 128.
 MOST_BITS = 16
 _BLOCK = 128
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
@@ -33,11 +33,11 @@ Hashes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """Which pictures look alike.
+    """Which images look alike.
 
     Attributes:
-        groups: places of pictures that are joined by pairs of near-duplicates, each group in order.
-        of: (n,) the first of a picture's group; its own place where it is the first, or alone.
+        groups: places of images that are joined by pairs of near-duplicates, each group in order.
+        of: (n,) the first of an image's group; its own place where it is the first, or alone.
         most_bits: the threshold.
     """
 
@@ -46,8 +46,8 @@ class NearDuplicates:
     most_bits: int
 
 
-def perceptual_hash(image: Picture) -> Hashes:
-    """(32,) uint8: the 256 bits of a picture's pHash.
+def perceptual_hash(image: PILImage) -> Hashes:
+    """(32,) uint8: the 256 bits of an image's pHash.
 
     Raises:
         UserError: the extra `images` is not installed.
@@ -57,7 +57,7 @@ def perceptual_hash(image: Picture) -> Hashes:
 
 
 def near_duplicates(hashes: Hashes, most_bits: int = MOST_BITS) -> NearDuplicates:
-    """Groups of pictures whose hashes differ in few bits (single linkage).
+    """Groups of images whose hashes differ in few bits (single linkage).
 
     Args:
         hashes: (n, 32) uint8. Compared a block of rows at a time: n x n distances never lie in

@@ -1,4 +1,4 @@
-"""Human ratings of pictures, read from a table."""
+"""Human ratings of images, read from a table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Rated:
 
     Attributes:
         line: of the file, from 1.
-        name: of the picture, as the table has it.
+        name: of the image, as the table has it.
         concept: as the table has it.
         valence, arousal, valence_sd, arousal_sd, n_raters: None where unknown.
     """
@@ -85,7 +85,7 @@ def read_table(path: Path) -> Table:
 
 
 def ratings(table: Table, columns: Columns) -> list[Rated]:
-    """The rows of a table that name a picture.
+    """The rows of a table that name an image.
 
     Where valence and arousal have counts of their own, `n_raters` is the smaller one.
 
@@ -140,7 +140,7 @@ def scale_of(rated: Sequence[Rated], given: Scale | None, doing: str) -> Scale:
     known = [(one, value) for one, value in means if value is not None]
     if not known:
         raise UserError(
-            doing, found="no rating", expected="ratings of pictures", fix="see the columns"
+            doing, found="no rating", expected="ratings of images", fix="see the columns"
         )
     for low, high in (given,) if given else SCALES:
         if all(low <= value <= high for _, value in known):

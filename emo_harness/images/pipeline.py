@@ -1,4 +1,4 @@
-"""A text-to-image pipeline as a function: texts and seeds in, pictures or reasons out."""
+"""A text-to-image pipeline as a function: texts and seeds in, images or reasons out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emo_harness.images.pipeline_loading import LoadedPipeline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 Argument = float | int | str | bool
 # Of names that mean the same in different pipelines, the first that has a value of its own.
@@ -29,7 +29,7 @@ _TAKEN = ("prompt", "negative_prompt", "generator", "output_type", "height", "wi
 
 @dataclass(frozen=True)
 class Wanted:
-    """A picture to be made."""
+    """An image to be made."""
 
     prompt: str
     negative_prompt: str | None
@@ -38,9 +38,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Made:
-    """A picture, RGB; or why there is none."""
+    """An image, RGB; or why there is none."""
 
-    picture: Picture | None
+    image: PILImage | None
     failure: str | None = None
 
 
@@ -69,7 +69,7 @@ class TextToImage:
         steps, guidance: that are used; None where the pipeline decides and does not say.
         arguments: further ones of the call.
         takes_negative: whether it can be told what not to show.
-        remarks: what the user should know of how pictures are made.
+        remarks: what the user should know of how images are made.
 
     Raises:
         UserError: the pipeline does not have what is set.
@@ -80,7 +80,7 @@ class TextToImage:
         self.remarks: list[str] = []
         self._pipe = loaded.pipe
         self._parameters = inspect.signature(type(loaded.pipe).__call__).parameters
-        self._doing = f"making pictures with {loaded.kind} of {loaded.identity.model}"
+        self._doing = f"making images with {loaded.kind} of {loaded.identity.model}"
         self.takes_negative = "negative_prompt" in self._parameters
         self.steps, steps = self._setting("--steps", STEPS, settings.steps)
         self.guidance, guidance = self._setting("--guidance", GUIDANCE, settings.guidance)
@@ -90,11 +90,11 @@ class TextToImage:
         self._has_told_negative = False
 
     def make(self, wanted: Sequence[Wanted]) -> list[Made]:
-        """Make pictures, in one batch.
+        """Make images, in one batch.
 
         Each has a generator on the CPU, seeded by its own seed: its noise depends on nothing else.
         What a pipeline draws from torch's global generator would depend on the batch; where that
-        happens, pictures are made one by one, with the global generator seeded too.
+        happens, images are made one by one, with the global generator seeded too.
 
         Args:
             wanted: all with a negative prompt, or none.
@@ -129,7 +129,7 @@ class TextToImage:
             self._one_by_one = True
             self.remarks.append(
                 f"{self.loaded.kind} with {self.loaded.scheduler} draws noise that belongs to no "
-                "picture; each is made alone, so that it depends on its own seed only"
+                "image; each is made alone, so that it depends on its own seed only"
             )
             return self.make(wanted)
         return self._read(output, len(wanted))
@@ -169,19 +169,19 @@ class TextToImage:
         return call
 
     def _read(self, output: Any, n: int) -> list[Made]:
-        pictures = getattr(output, "images", None)
-        if pictures is None or len(pictures) != n:
+        images = getattr(output, "images", None)
+        if images is None or len(images) != n:
             raise UserError(
                 self._doing,
-                found="no pictures" if pictures is None else f"{len(pictures)} pictures for {n}",
-                expected="one picture for each text",
-                fix="choose a pipeline that makes pictures of texts",
+                found="no images" if images is None else f"{len(images)} images for {n}",
+                expected="one image for each text",
+                fix="choose a pipeline that makes images of texts",
             )
         verdicts: Any = next((v for name in VERDICTS if (v := getattr(output, name, None))), [])
         flagged = [bool(verdict) for verdict in verdicts] or [False] * n
         return [
             Made(None, SAFETY) if bad else _made(pixels)
-            for pixels, bad in zip(pictures, flagged, strict=True)
+            for pixels, bad in zip(images, flagged, strict=True)
         ]
 
     def _setting(self, option: str, names: Sequence[str], value: Any) -> tuple[Any, dict[str, Any]]:
@@ -248,7 +248,7 @@ def _own_noise(seed: int, device: str) -> Iterator[Any]:
 
 
 def _made(pixels: Any) -> Made:
-    """A picture from what a pipeline gave for it.
+    """An image from what a pipeline gave for it.
 
     Args:
         pixels: a PIL image, or (height, width, channels) in 0 to 1.
@@ -256,17 +256,17 @@ def _made(pixels: Any) -> Made:
     from PIL import Image
 
     if isinstance(pixels, Image.Image):
-        picture = pixels.convert("RGB")
+        image = pixels.convert("RGB")
     else:
         values = _as_array(pixels)
         if not np.isfinite(values).all():
             return Made(None, NOT_FINITE)
         # As diffusers itself rounds.
         levels = (values.clip(0, 1) * 255).round().astype(np.uint8)
-        picture = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
-        picture = picture.convert("RGB")
-    failure = why_failed(np.asarray(picture))
-    return Made(None, failure) if failure else Made(picture)
+        image = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
+        image = image.convert("RGB")
+    failure = why_failed(np.asarray(image))
+    return Made(None, failure) if failure else Made(image)
 
 
 def _as_array(pixels: Any) -> NDArray[np.floating[Any]]:

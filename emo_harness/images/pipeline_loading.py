@@ -79,7 +79,7 @@ def load_pipeline(
         dtype: to compute in; "auto" is as `dtype_on` says.
         device: "cuda" where there is one, else "cpu".
         scheduler: a class of diffusers that takes the place of the pipeline's own.
-        attention_slicing: compute attention in slices and decode picture by picture: slower, with
+        attention_slicing: compute attention in slices and decode image by image: slower, with
             less memory.
         cpu_offload: keep on the device only the part that is computed: a whole model at a time,
             or one module at a time.
@@ -203,7 +203,7 @@ def _refused(place: str, doing: str, error: Exception, variant: str | None) -> U
         return UserError(
             doing,
             found=_first_line(error),
-            expected="a pipeline that makes pictures of texts",
+            expected="a pipeline that makes images of texts",
             fix="choose another; a newer diffusers may know this one",
         )
     if isinstance(error, ImportError):

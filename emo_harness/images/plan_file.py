@@ -1,4 +1,4 @@
-"""Files that say which pictures to make: found by name or path, and read as YAML."""
+"""Files that say which images to make: found by name or path, and read as YAML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from emo_harness.text_file import read_text
 
 FOLDER = "templates/images"
 MAX_BYTES = 1_000_000
-# The key that only a plan of emoji pictures has.
+# The key that only a plan of emoji images has.
 GLYPHS = "glyphs"
 
 
@@ -45,7 +45,7 @@ def plan_path(name_or_path: str | Path) -> Path:
 
 
 def is_emoji_plan(name_or_path: str | Path) -> bool:
-    """Whether a file is a plan of emoji pictures, which has glyphs, and no recipe.
+    """Whether a file is a plan of emoji images, which has glyphs, and no recipe.
 
     Raises:
         UserError: it is missing, or no YAML mapping.

@@ -1,4 +1,4 @@
-"""A picture's facts in its own PNG file: what its manifest says of it, in text chunks."""
+"""An image's facts in its own PNG file: what its manifest says of it, in text chunks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SOFTWARE = "emo-harness"
 # The chunk that holds all facts; the others repeat some under the names that PNG registers.
 FACTS = "emo-harness"
-# Said of a picture's place in its set, or found later: no facts of the picture.
+# Said of an image's place in its set, or found later: no facts of the image.
 _LEFT_OUT = {"file", "referenced", "default", "checks", "norms"}
 
 
@@ -46,7 +46,7 @@ def png_bytes(image: Image, entry: ImageEntry, *, optimize: bool = True) -> byte
 
 
 def facts_of(entry: ImageEntry) -> dict[str, Any]:
-    """What is written into a picture; unknown facts are left out."""
+    """What is written into an image; unknown facts are left out."""
     return entry.model_dump(mode="json", exclude_none=True, exclude=_LEFT_OUT)
 
 

@@ -25,7 +25,7 @@ CONCEPTS = (
     "concept", "category", "theme", "label", "keywords", "keyword", "tags", "desc", "description",
     "content",
 )  # fmt: skip
-# So many of a column's cells must name pictures before it is taken for the one that does.
+# So many of a column's cells must name images before it is taken for the one that does.
 NAMING_SHARE = 0.5
 
 
@@ -49,7 +49,7 @@ class Columns:
 
 def columns_of(
     table: Table,
-    names_picture: Iterable[str],
+    names_image: Iterable[str],
     *,
     file: str | None = None,
     valence: str | None = None,
@@ -62,12 +62,12 @@ def columns_of(
 ) -> Columns:
     """Which column tells what: as named, the others guessed.
 
-    The file's column is the one whose cells name pictures; columns of ratings are known by their
+    The file's column is the one whose cells name images; columns of ratings are known by their
     headings (`Valence_mean`, `valmn`, `aro_sd_us`). Where ratings come of several groups of raters,
     those of the named column's group are taken.
 
     Args:
-        names_picture: names that pictures go by, in lower case.
+        names_image: names that images go by, in lower case.
         raters: the group, as it stands in the headings: "us" for `val_mean_us`.
 
     Raises:
@@ -99,7 +99,7 @@ def columns_of(
             fix="correct --raters",
         )
     found: dict[str, str | None] = dict(named)
-    found["file"] = file or _naming_column(table, set(names_picture), doing)
+    found["file"] = file or _naming_column(table, set(names_image), doing)
     for dimension in DIMENSIONS:
         found[dimension] = named[dimension] or headings.of(dimension, "mean", group)
         sd = f"{dimension}_sd"
@@ -219,7 +219,7 @@ def _unglued(word: str) -> list[str]:
 
 
 def _naming_column(table: Table, names: set[str], doing: str) -> str:
-    """The column whose cells name pictures most often."""
+    """The column whose cells name images most often."""
     shares = {
         column: sum(cells.get(column, "").lower() in names for _, cells in table.rows)
         / len(table.rows)
@@ -228,10 +228,10 @@ def _naming_column(table: Table, names: set[str], doing: str) -> str:
     best = max(shares.values())
     fitting = [column for column, share in shares.items() if share == best]
     if best < NAMING_SHARE or len(fitting) > 1:
-        told = f"{best:.0%} of the cells of {quoted(fitting)} name a picture"
+        told = f"{best:.0%} of the cells of {quoted(fitting)} name an image"
         raise UserError(
             doing,
-            found=told if best else "no column whose cells name pictures of the folder",
+            found=told if best else "no column whose cells name images of the folder",
             expected=f"one column that names them, of {quoted(table.header, 60)}",
             fix="name it with --file-column, and see that folder and table belong together",
         )

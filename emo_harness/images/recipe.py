@@ -1,4 +1,4 @@
-"""Recipes: YAML files that say which pictures a text-to-image model is asked for."""
+"""Recipes: YAML files that say which images a text-to-image model is asked for."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ class RecipeConcept(Strict):
 
 
 class Recipe(Strict):
-    """Which pictures are to be made.
+    """Which images are to be made.
 
     Attributes:
-        family: of the pictures, "attack", "prompt" or an own; twins are placebos.
+        family: of the images, "attack", "prompt" or an own; twins are placebos.
         theory: where the concepts come from.
-        size: side of square pictures in pixels; None for the model's own size.
-        negative_prompt: what neither pictures nor twins shall show; idle without guidance.
+        size: side of square images in pixels; None for the model's own size.
+        negative_prompt: what neither images nor twins shall show; idle without guidance.
         seeds: every prompt is made with each of them, its twin with the same.
         concepts: a concept comes once, or once in each variant of arousal.
     """
@@ -120,19 +120,19 @@ class Recipe(Strict):
         for one in self.concepts:
             prompts = Counter(p.prompt for p in one.prompts)
             if max(prompts.values()) > 1:
-                raise ValueError(f"{one.concept}: every prompt once; further seeds vary a picture")
+                raise ValueError(f"{one.concept}: every prompt once; further seeds vary an image")
         ids = Counter(_ids(self))
         if max(ids.values()) > 1:
             raise ValueError(f"concepts whose ids differ, not {ids.most_common(1)[0][0]!r} twice")
         if len(ids) > MAX_IMAGES:
-            raise ValueError(f"at most {MAX_IMAGES:,} pictures, not {len(ids):,}")
+            raise ValueError(f"at most {MAX_IMAGES:,} images, not {len(ids):,}")
         return self
 
     def images(self) -> tuple[PlannedImage, ...]:
-        """Every picture, each followed by its twin, numbered within its concept.
+        """Every image, each followed by its twin, numbered within its concept.
 
         All prompts of a concept come with the first seed before any comes with the second, so that
-        its first pictures show different things.
+        its first images show different things.
         """
         found: list[PlannedImage] = []
         number: Counter[str] = Counter()
@@ -174,12 +174,12 @@ class Recipe(Strict):
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """One picture of a recipe.
+    """One image of a recipe.
 
     Attributes:
-        family: of a twin, its picture's.
-        twin_of: of a twin, its picture's id.
-        seed: a picture's and its twin's are equal.
+        family: of a twin, its image's.
+        twin_of: of a twin, its image's id.
+        seed: an image's and its twin's are equal.
     """
 
     id: str
@@ -208,7 +208,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if GLYPHS in raw:
         raise UserError(
             doing,
-            found="a plan of emoji pictures (it has `glyphs`)",
+            found="a plan of emoji images (it has `glyphs`)",
             expected="a recipe with prompts, such as attack or prompt",
             fix="emo images draw draws it; emo images generate takes recipes",
         )
@@ -216,8 +216,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def _ids(recipe: Recipe) -> list[str]:
-    """Ids of all pictures, without their twins'."""
-    pictures: Counter[str] = Counter()
+    """Ids of all images, without their twins'."""
+    images: Counter[str] = Counter()
     for one in recipe.concepts:
-        pictures[one.concept] += len(one.prompts) * len(recipe.seeds)
-    return [f"{concept}-{i}" for concept, n in pictures.items() for i in range(1, n + 1)]
+        images[one.concept] += len(one.prompts) * len(recipe.seeds)
+    return [f"{concept}-{i}" for concept, n in images.items() for i in range(1, n + 1)]

@@ -1,4 +1,4 @@
-"""What belongs into a folder of generated pictures, and which of it is there already."""
+"""What belongs into a folder of generated images, and which of it is there already."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ PLAN = "plan.json"
 
 
 class Plan(Strict):
-    """What makes the pictures of a folder.
+    """What makes the images of a folder.
 
     What only changes how fast they come is not part of it: device, batch size, offloading; nor is
     which part of the recipe is made first.
 
     Attributes:
         recipe: its name.
-        pictures_sha256: of all that the recipe says of its pictures.
-        n_pictures: twins included.
+        images_sha256: of all that the recipe says of its images.
+        n_images: twins included.
         model: repository or folder's own name.
         commit, weights_sha256, parts_sha256: see `PipelineIdentity`.
         variant: of the files of weights.
@@ -46,8 +46,8 @@ class Plan(Strict):
 
     schema_version: Literal[1] = 1
     recipe: str
-    pictures_sha256: str
-    n_pictures: int
+    images_sha256: str
+    n_images: int
     model: str
     commit: str | None
     weights_sha256: str | None
@@ -72,11 +72,11 @@ def plan_of(
     scheduler: str | None = None,
     variant: str | None = None,
 ) -> Plan:
-    """The plan of a recipe's pictures by a pipeline; see `Plan`."""
+    """The plan of a recipe's images by a pipeline; see `Plan`."""
     return Plan(
         recipe=recipe,
-        pictures_sha256=pictures_sha256(planned),
-        n_pictures=len(planned),
+        images_sha256=images_sha256(planned),
+        n_images=len(planned),
         **asdict(identity),
         variant=variant,
         dtype=dtype,
@@ -89,8 +89,8 @@ def plan_of(
     )
 
 
-def pictures_sha256(planned: Sequence[PlannedImage]) -> str:
-    """SHA-256 (hex) of everything a recipe says of its pictures, in their order."""
+def images_sha256(planned: Sequence[PlannedImage]) -> str:
+    """SHA-256 (hex) of everything a recipe says of its images, in their order."""
     said = [{key: str(value) for key, value in asdict(one).items()} for one in planned]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
@@ -101,7 +101,7 @@ def settle(plan: Plan, folder: Path) -> None:
     Raises:
         UserError: the folder is filled by another plan, holds another set, or cannot be written.
     """
-    doing = f"generating pictures into {folder}"
+    doing = f"generating images into {folder}"
     path = folder / PLAN
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,12 +134,12 @@ def settle(plan: Plan, folder: Path) -> None:
 def finished(
     folder: Path, planned: PlannedImage, attempt: int, *, pixels: bool
 ) -> ImageEntry | None:
-    """The entry of a picture that is there, made at this attempt; None where it is missing.
+    """The entry of an image that is there, made at this attempt; None where it is missing.
 
-    A picture carries its entry in its own file, so that one rename makes both appear.
+    An image carries its entry in its own file, so that one rename makes both appear.
 
     Args:
-        pixels: whether they are compared with the entry's hash too, which decodes the picture.
+        pixels: whether they are compared with the entry's hash too, which decodes the image.
     """
     path = folder / file_name(planned)
     if not path.is_file():
@@ -162,7 +162,7 @@ def finished(
 
 
 def file_name(planned: PlannedImage) -> str:
-    """Of a picture, in its folder."""
+    """Of an image, in its folder."""
     return f"{planned.id}.png"
 
 
@@ -179,7 +179,7 @@ def _other(doing: str, plan: Plan, there: Plan) -> UserError:
     told = [f"{name}: {_short(there, name)}, not {_short(plan, name)}" for name in names]
     return UserError(
         doing,
-        found=f"pictures of another plan ({'; '.join(told)})",
+        found=f"images of another plan ({'; '.join(told)})",
         expected="an empty folder, or one that the same plan has begun to fill",
         fix="choose another --out, or delete that folder",
     )
@@ -187,7 +187,7 @@ def _other(doing: str, plan: Plan, there: Plan) -> UserError:
 
 def _read(path: Path) -> Plan:
     fix = "delete the folder, or choose another --out"
-    return read_json(Plan, path, "the plan of these pictures", fix)
+    return read_json(Plan, path, "the plan of these images", fix)
 
 
 def _short(plan: Plan, name: str) -> str:

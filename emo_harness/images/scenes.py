@@ -1,4 +1,4 @@
-"""Scenes: a picture and its neutral twin, made with one seed, so that what they show matches."""
+"""Scenes: an image and its neutral twin, made with one seed, so that what they show matches."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class Scene:
     """What is made with one seed, and made anew together where one of it fails.
 
     Attributes:
-        pictures: a picture and, behind it, its twins.
+        images: an image and, behind it, its twins.
     """
 
-    pictures: tuple[PlannedImage, ...]
+    images: tuple[PlannedImage, ...]
 
     @property
     def id(self) -> str:
-        """Of its picture."""
-        return self.pictures[0].id
+        """Of its image."""
+        return self.images[0].id
 
     @property
     def concept(self) -> str:
-        """What its picture shows."""
-        return self.pictures[0].concept
+        """What its image shows."""
+        return self.images[0].concept
 
     def seed(self, attempt: int) -> int:
         """Of an attempt: the recipe's at first, afterwards one derived from it.
@@ -42,14 +42,14 @@ class Scene:
         (seed, attempt) go through numpy's `SeedSequence` (O'Neill 2014's mixing), so attempts of
         neighbouring seeds do not meet.
         """
-        first = self.pictures[0].seed
+        first = self.images[0].seed
         if attempt == 0:
             return first
         return int(np.random.SeedSequence([first, attempt]).generate_state(1)[0] >> 1)
 
     def next_attempt(self, failures: Iterable[Failure]) -> int:
         """The first attempt at which nothing of this scene has failed."""
-        ids = {one.id for one in self.pictures}
+        ids = {one.id for one in self.images}
         failed = {one.attempt for one in failures if one.id in ids}
         return next(attempt for attempt in range(len(failed) + 1) if attempt not in failed)
 
@@ -93,7 +93,7 @@ def part_of(
     seen: Counter[tuple[str, str | None]] = Counter()
     rank = []
     for scene in chosen:
-        variant = (scene.concept, scene.pictures[0].arousal)
+        variant = (scene.concept, scene.images[0].arousal)
         rank.append(seen[variant])
         seen[variant] += 1
     first = sorted(range(len(chosen)), key=lambda index: (rank[index], index))[:limit]

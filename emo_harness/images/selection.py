@@ -1,4 +1,4 @@
-"""Selecting pictures of a set: from what a user named to stimuli, and to what a model is shown."""
+"""Selecting images of a set: from what a user named to stimuli, and to what a model is shown."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from emo_harness.images.image_set import (
     load_image_set,
     shipped_sets,
 )
-from emo_harness.images.shared_picture import SharedPicture
+from emo_harness.images.shared_image import SharedImage
 from emo_harness.stimuli import Stimulus, StimulusImage, combine, select
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 DEFAULT_SET = "emoji"
 PER_CONCEPT = 2
@@ -34,32 +34,32 @@ _SCRAMBLE = {"pixel-scrambled": pixel_scrambled, "phase-scrambled": phase_scramb
 
 
 class VisualStimuli:
-    """A set's pictures and their controls as stimuli; each picture is opened once and shared.
+    """A set's images and their controls as stimuli; each image is opened once and shared.
 
     Args:
-        image_set: where the pictures are.
+        image_set: where the images are.
     """
 
     def __init__(self, image_set: ImageSet) -> None:
         self.image_set = image_set
-        self._opened: dict[tuple[str, str | None], Picture] = {}
+        self._opened: dict[tuple[str, str | None], PILImage] = {}
 
     def of_family(self, family: str, per_concept: int = PER_CONCEPT) -> tuple[Stimulus, ...]:
-        """Pictures of a family ("attack"), at most so many of each concept, in the set's order.
+        """Images of a family ("attack"), at most so many of each concept, in the set's order.
 
         Variants of a concept (low and high arousal) take turns.
 
         Raises:
-            UserError: the set has no picture of that family that is an arm.
+            UserError: the set has no image of that family that is an arm.
         """
-        members = [e for e in self._pictures() if e.family == family and e.default]
+        members = [e for e in self._images() if e.family == family and e.default]
         if not members:
-            families = dict.fromkeys(e.family for e in self._pictures())
+            families = dict.fromkeys(e.family for e in self._images())
             raise UserError(
-                f"choosing pictures of family {family}",
+                f"choosing images of family {family}",
                 found=f"none in the image set {self.image_set.name}, which has {quoted(families)}",
-                expected="pictures of that family",
-                fix="name another set with the option `images`, or pictures of this one, e.g. "
+                expected="images of that family",
+                fix="name another set with the option `images`, or images of this one, e.g. "
                 f"{ARM_PREFIX}{self.image_set.entries[0].id}",
             )
         return tuple(self.image_set.stimulus(e) for e in _some_of_each(members, per_concept))
@@ -73,14 +73,14 @@ class VisualStimuli:
         """What names that begin with "img:" mean, in order and without repeats.
 
         Args:
-            names: "img:fear-2" (a picture), "img:fear" (a concept) or "img:attack" (a family), of
-                which at most `per_concept` pictures are taken for each concept; "img:grey",
+            names: "img:fear-2" (an image), "img:fear" (a concept) or "img:attack" (a family), of
+                which at most `per_concept` images are taken for each concept; "img:grey",
                 "img:pixel-scrambled:fear-2" and "img:phase-scrambled:fear-2" (controls); each of
                 them with sentences, "img:fear-2+ea01".
             also_known: sentences that may be named by id beside the shipped ones.
 
         Raises:
-            UserError: no such picture or sentence, or two pictures in one name.
+            UserError: no such image or sentence, or two images in one name.
         """
         chosen: dict[str, Stimulus] = {}
         for name in names:
@@ -88,7 +88,7 @@ class VisualStimuli:
         return tuple(chosen.values())
 
     def twins(self, stimuli: Iterable[Stimulus], per_concept: int) -> tuple[Stimulus, ...]:
-        """Neutral twins of the first `per_concept` pictures of each concept that have one."""
+        """Neutral twins of the first `per_concept` images of each concept that have one."""
         twins = [self.image_set.twin(e.id) for e in self._shown_in(stimuli)]
         there = [twin for twin in twins if twin is not None]
         return tuple(self.image_set.stimulus(e) for e in _some_of_each(there, per_concept))
@@ -96,12 +96,12 @@ class VisualStimuli:
     def scrambled(
         self, stimuli: Iterable[Stimulus], how: Scrambled, per_concept: int
     ) -> tuple[Stimulus, ...]:
-        """Scrambled copies of the first `per_concept` pictures of each concept."""
+        """Scrambled copies of the first `per_concept` images of each concept."""
         entries = _some_of_each(self._shown_in(stimuli), per_concept)
         return tuple(self._derived(entry, how) for entry in entries)
 
     def grey(self) -> Stimulus:
-        """A plain grey picture of the size of the set's first one."""
+        """A plain grey image of the size of the set's first one."""
         size = (self.image_set.entries[0].width, self.image_set.entries[0].height)
         return Stimulus(
             id=f"{ARM_PREFIX}{GREY}",
@@ -119,52 +119,52 @@ class VisualStimuli:
             ),
         )
 
-    def picture(self, image: StimulusImage) -> Picture:
-        """What a model is shown, RGB; the same object for the same picture.
+    def image(self, image: StimulusImage) -> PILImage:
+        """What a model is shown, RGB; the same object for the same image.
 
         Raises:
-            UserError: the picture is not in the set, or another one than it was.
+            UserError: the image is not in the set, or another one than it was.
         """
         return self._made(image.id, image.derived)
 
-    def _made(self, image_id: str, derived: str | None) -> Picture:
+    def _made(self, image_id: str, derived: str | None) -> PILImage:
         key = (image_id, derived)
         if key not in self._opened:
-            self._opened[key] = SharedPicture.of(self._make(image_id, derived))
+            self._opened[key] = SharedImage.of(self._make(image_id, derived))
         return self._opened[key]
 
-    def _make(self, image_id: str, derived: str | None) -> Picture:
+    def _make(self, image_id: str, derived: str | None) -> PILImage:
         if derived == GREY:
             first = self.image_set.entries[0]
             return grey((first.width, first.height))
         if derived is None:
             return self.image_set.open(self.image_set.entry(image_id))
-        picture = self._made(image_id, None)
-        return _SCRAMBLE[derived](picture, rng_of(picture))
+        image = self._made(image_id, None)
+        return _SCRAMBLE[derived](image, rng_of(image))
 
-    def _pictures(self) -> list[ImageEntry]:
+    def _images(self) -> list[ImageEntry]:
         return [entry for entry in self.image_set.entries if entry.twin_of is None]
 
     def _named(
         self, name: str, per_concept: int, also_known: Sequence[Stimulus]
     ) -> tuple[Stimulus, ...]:
         parts = name.split("+")
-        shown = [part for part in parts if is_picture(part)]
+        shown = [part for part in parts if is_image(part)]
         if len(shown) > 1:
             raise UserError(
                 f"looking up the stimulus {name[:80]!r}",
-                found="two pictures",
-                expected="one picture, alone or with sentences, such as img:fear-2+ea01",
-                fix="name each picture as a stimulus of its own",
+                found="two images",
+                expected="one image, alone or with sentences, such as img:fear-2+ea01",
+                fix="name each image as a stimulus of its own",
             )
-        pictures = self._pictures_named(shown[0].lower().removeprefix(ARM_PREFIX), per_concept)
+        images = self._images_named(shown[0].lower().removeprefix(ARM_PREFIX), per_concept)
         said = "+".join(part for part in parts if part not in shown)
         if not said:
-            return pictures
+            return images
         sentences = select(said, also_known)
-        return tuple(combine([picture, *sentences]) for picture in pictures)
+        return tuple(combine([image, *sentences]) for image in images)
 
-    def _pictures_named(self, name: str, per_concept: int) -> tuple[Stimulus, ...]:
+    def _images_named(self, name: str, per_concept: int) -> tuple[Stimulus, ...]:
         entries = {entry.id: entry for entry in self.image_set.entries}
         if name == GREY:
             return (self.grey(),)
@@ -173,16 +173,16 @@ class VisualStimuli:
                 return (self._derived(self.image_set.entry(name.removeprefix(f"{how}:")), how),)
         if name in entries:
             return (self.image_set.stimulus(entries[name]),)
-        concepts = [e for e in self._pictures() if e.concept.lower() == name and e.default]
-        families = [e for e in self._pictures() if e.family == name and e.default]
+        concepts = [e for e in self._images() if e.concept.lower() == name and e.default]
+        families = [e for e in self._images() if e.family == name and e.default]
         members = concepts or families
         if not members:
             known = [*entries, *(e.concept for e in entries.values()), GREY]
             raise UserError(
-                f"looking up the picture {ARM_PREFIX}{name[:80]}",
-                found=f"no picture, concept or family of that name in the image set "
+                f"looking up the image {ARM_PREFIX}{name[:80]}",
+                found=f"no image, concept or family of that name in the image set "
                 f"{self.image_set.name}{nearest(name, known)}",
-                expected=f"a picture such as {ARM_PREFIX}{self.image_set.entries[0].id}, or a "
+                expected=f"an image such as {ARM_PREFIX}{self.image_set.entries[0].id}, or a "
                 f"concept such as {ARM_PREFIX}{self.image_set.entries[0].concept}",
                 fix=f"see `emo images show {self.image_set.name}`, or name another set with the "
                 "option `images`",
@@ -190,7 +190,7 @@ class VisualStimuli:
         return tuple(self.image_set.stimulus(e) for e in _some_of_each(members, per_concept))
 
     def _shown_in(self, stimuli: Iterable[Stimulus]) -> list[ImageEntry]:
-        """The set's own pictures among the stimuli, each once."""
+        """The set's own images among the stimuli, each once."""
         ids = dict.fromkeys(
             s.image.id for s in stimuli if s.image is not None and s.image.derived is None
         )
@@ -218,8 +218,8 @@ class VisualStimuli:
         )
 
 
-def is_picture(name: str) -> bool:
-    """Whether a name of a stimulus is that of a picture, or of one with a sentence."""
+def is_image(name: str) -> bool:
+    """Whether a name of a stimulus is that of an image, or of one with a sentence."""
     return not any(c.isspace() for c in name.strip()) and ARM_PREFIX in name.lower()
 
 
@@ -240,13 +240,13 @@ def visual_stimuli(place: str | Path = DEFAULT_SET) -> VisualStimuli:
     return _kept(str(folder), folder.resolve(), changed_ns)
 
 
-@lru_cache(maxsize=4)  # Every subtask of a run shows the same pictures.
+@lru_cache(maxsize=4)  # Every subtask of a run shows the same images.
 def _kept(folder: str, _resolved: Path, _changed_ns: int | None) -> VisualStimuli:
     return VisualStimuli(load_image_set(folder))
 
 
 def _some_of_each(entries: Sequence[ImageEntry], per_concept: int) -> list[ImageEntry]:
-    """At most so many of each concept; its low- and high-arousal pictures take turns."""
+    """At most so many of each concept; its low- and high-arousal images take turns."""
     concepts: dict[str, dict[str | None, list[ImageEntry]]] = {}
     for entry in entries:
         concepts.setdefault(entry.concept, {}).setdefault(entry.arousal, []).append(entry)

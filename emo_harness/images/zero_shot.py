@@ -1,4 +1,4 @@
-"""Zero-shot reading of pictures: which words an encoder finds nearest to them.
+"""Zero-shot reading of images: which words an encoder finds nearest to them.
 
 Vectors are unit vectors of one space; a class's vector is the mean of those of its texts, scaled to
 unit length again (Radford et al. 2021, arXiv:2103.00020, section 3.1.4: an ensemble of prompts).
@@ -52,7 +52,7 @@ def pole_vectors(encoder: TextEncoder, poles: Poles, words: CheckWords) -> Float
 
 
 def log_probabilities(images: Floats, classes: Floats, scale: float) -> Floats:
-    """(n, k) log p(class | picture) = log softmax over classes of scale * cosine.
+    """(n, k) log p(class | image) = log softmax over classes of scale * cosine.
 
     Args:
         images: (n, d); classes: (k, d).
@@ -64,14 +64,14 @@ def log_probabilities(images: Floats, classes: Floats, scale: float) -> Floats:
 
 
 def own_log_odds(log_p: Floats, own: Ints) -> Floats:
-    """(n,) log p / (1 - p) of each picture's own class; finite also where p rounds to 1.
+    """(n,) log p / (1 - p) of each image's own class; finite also where p rounds to 1.
 
     Args:
         log_p: (n, k) from `log_probabilities`.
-        own: (n,) the class of each picture, -1 where it has none.
+        own: (n,) the class of each image, -1 where it has none.
 
     Returns:
-        NaN where a picture has no class, or where there is but one.
+        NaN where an image has no class, or where there is but one.
     """
     n, k = log_p.shape
     found = np.full(n, NAN)
@@ -87,7 +87,7 @@ def own_log_odds(log_p: Floats, own: Ints) -> Floats:
 
 
 def own_probability(log_p: Floats, own: Ints) -> Floats:
-    """(n,) p of each picture's own class; NaN where it has none."""
+    """(n,) p of each image's own class; NaN where it has none."""
     found = np.full(len(log_p), NAN)
     rows = np.flatnonzero(own >= 0)
     found[rows] = np.exp(log_p[rows, own[rows]])
@@ -109,7 +109,7 @@ def mean_distance(vectors: Floats) -> float:
     The cosines of all ordered pairs add up to |sum of vectors|^2 - n.
 
     Returns:
-        0 for copies of one picture, about 1 for unrelated directions; NaN for fewer than two.
+        0 for copies of one image, about 1 for unrelated directions; NaN for fewer than two.
     """
     n = len(vectors)
     if n < 2:

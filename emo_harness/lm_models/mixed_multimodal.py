@@ -17,11 +17,11 @@ from emo_harness.errors import UserError
 from emo_harness.lm_models.encoded import EncodedPrompt
 from emo_harness.lm_models.one_by_one import Scored, score_by_itself
 from emo_harness.lm_models.visual_prompt_encoder import VisualPromptEncoder
-from emo_harness.lm_models.visual_request import as_text, pictures_of
+from emo_harness.lm_models.visual_request import as_text, images_of
 from emo_harness.prefix import Tokens
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 # An id that no token has, for images where nothing is packed.
 _NOBODYS = 2**30
@@ -80,12 +80,12 @@ class MixedMultimodalLM(HFMultimodalLM):
         """`hf`'s, of text.
 
         Raises:
-            UserError: a request with pictures, whose probability is nothing that a model tells.
+            UserError: a request with images, whose probability is nothing that a model tells.
         """
-        if any(map(pictures_of, requests)):
+        if any(map(images_of, requests)):
             raise UserError(
                 "scoring whole texts (loglikelihood_rolling)",
-                found="pictures",
+                found="images",
                 expected="texts alone",
                 fix="ask a task that generates or that scores options",
             )
@@ -129,13 +129,13 @@ class MixedMultimodalLM(HFMultimodalLM):
         stays = self._visual.what_stays(ids, ids == self.image_token_id)
         return EncodedPrompt(ids, stays & is_text)
 
-    def _shown(self, request: Any) -> list[Picture]:
-        """The pictures of a request that the model gets to see: the first `max_images`."""
-        return pictures_of(request)[: self.max_images]
+    def _shown(self, request: Any) -> list[PILImage]:
+        """The images of a request that the model gets to see: the first `max_images`."""
+        return images_of(request)[: self.max_images]
 
     def _without(self, request: Any) -> Any:
-        """A request that shows no picture as one of text."""
-        has_had = bool(pictures_of(request))
+        """A request that shows no image as one of text."""
+        has_had = bool(images_of(request))
         return as_text(request, self._visual.marked(request.args[0]) if has_had else None)
 
     def _split(
@@ -144,7 +144,7 @@ class MixedMultimodalLM(HFMultimodalLM):
         of_texts: Callable[[list[Any]], Sequence[Answer]],
         of_visual: Callable[[list[Any]], Sequence[Answer]],
     ) -> list[Answer]:
-        """What is made of requests without and with pictures, in the requests' order."""
+        """What is made of requests without and with images, in the requests' order."""
         visual = [index for index, request in enumerate(requests) if self._shown(request)]
         texts = sorted(set(range(len(requests))) - set(visual))
         found: dict[int, Answer] = {}

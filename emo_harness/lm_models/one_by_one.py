@@ -12,14 +12,14 @@ from emo_harness.lm_models.encoded import EncodedPrompt
 from emo_harness.lm_models.prompt_encoder import as_tokens, texts_of_pair
 from emo_harness.lm_models.refusals import require_room, require_tokens
 from emo_harness.lm_models.single_images import UnknownExpansionError
-from emo_harness.lm_models.visual_prompt_encoder import Pictures, VisualPromptEncoder
+from emo_harness.lm_models.visual_prompt_encoder import Images, VisualPromptEncoder
 from emo_harness.lm_models.visual_request import cut_to
 
 Scored = tuple[float, bool]
 
 
 def score_by_itself(
-    lm: Any, encoder: VisualPromptEncoder, context: str, option: str, pictures: Pictures
+    lm: Any, encoder: VisualPromptEncoder, context: str, option: str, images: Images
 ) -> Scored:
     """The log-probability of an option in nats, and whether each of its tokens is the likeliest.
 
@@ -36,9 +36,9 @@ def score_by_itself(
     if not option and context == context.rstrip():
         return 0.0, True
     before, whole = texts_of_pair(context, option)
-    made = encoder.processed(whole, pictures)
+    made = encoder.processed(whole, images)
     ids = made["input_ids"][0].cpu().numpy()
-    n_context = _length(encoder, before, pictures)
+    n_context = _length(encoder, before, images)
     n_option = len(ids) - n_context
     require_tokens(ids[n_context:], option)
     require_room(n_option, lm.max_length)
@@ -57,9 +57,9 @@ def score_by_itself(
     return total, bool((found.argmax(dim=-1) == targets).all())
 
 
-def _length(encoder: VisualPromptEncoder, text: str, pictures: Pictures) -> int:
+def _length(encoder: VisualPromptEncoder, text: str, images: Images) -> int:
     try:
-        [prompt] = encoder.prompts([(text, pictures)])
+        [prompt] = encoder.prompts([(text, images)])
     except UnknownExpansionError:
-        return int(encoder.processed(text, pictures)["input_ids"].shape[1])
+        return int(encoder.processed(text, images)["input_ids"].shape[1])
     return len(prompt)

@@ -15,7 +15,7 @@ from emo_harness.image_file import pixels_sha256
 from emo_harness.prefix import Tokens
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 # Pixels that wait to be encoded for the first time; what is beyond is made once more.
 WAITING_BYTES = 256 * 1024**2
@@ -41,8 +41,8 @@ class UnknownExpansionError(ValueError):
 
 
 @dataclass(frozen=True)
-class PictureRule:
-    """What lm-eval does to a picture before the processor gets it; see `hf-multimodal`.
+class ImageRule:
+    """What lm-eval does to an image before the processor gets it; see `hf-multimodal`.
 
     Attributes:
         width, height, max_side: to which it is made smaller.
@@ -54,8 +54,8 @@ class PictureRule:
     max_side: int | None = None
     to_rgb: bool = False
 
-    def __call__(self, picture: Picture) -> Picture:
-        made = resize_image(picture, self.width, self.height, self.max_side)
+    def __call__(self, image: PILImage) -> PILImage:
+        made = resize_image(image, self.width, self.height, self.max_side)
         return made.convert("RGB") if self.to_rgb else made
 
 
@@ -67,7 +67,7 @@ class SingleImages:
         placeholder: the text that it replaces by an image's tokens.
         image_token_id: the token that stands for a piece of an image.
         is_flat: whether it takes images as one list, whatever prompt they are of.
-        prepared: what is done to a picture first.
+        prepared: what is done to an image first.
         register: gives an image's tokens ids of their own.
     """
 
@@ -78,7 +78,7 @@ class SingleImages:
         image_token_id: int,
         *,
         is_flat: bool,
-        prepared: Callable[[Picture], Picture],
+        prepared: Callable[[PILImage], PILImage],
         register: Register,
     ) -> None:
         self._processor = processor
@@ -96,29 +96,29 @@ class SingleImages:
         return len(self._expansions)
 
     def forget_objects(self) -> None:
-        """From now on a picture's place in memory tells nothing: others may have come there."""
+        """From now on an image's place in memory tells nothing: others may have come there."""
         self._keys.clear()
 
-    def key_of(self, picture: Picture) -> str:
-        """What identifies a picture: its pixels, before anything is done to them."""
-        known = self._keys.get(id(picture))
+    def key_of(self, image: PILImage) -> str:
+        """What identifies an image: its pixels, before anything is done to them."""
+        known = self._keys.get(id(image))
         if known is None:
-            known = self._keys[id(picture)] = _content_key(picture)
+            known = self._keys[id(image)] = _content_key(image)
         return known
 
-    def expansion(self, picture: Picture) -> Tokens:
-        """(n,) what stands for a picture in a prompt: its tokens, with words among them or not.
+    def expansion(self, image: PILImage) -> Tokens:
+        """(n,) what stands for an image in a prompt: its tokens, with words among them or not.
 
         Raises:
             UnknownExpansionError: see there.
         """
-        key = self.key_of(picture)
+        key = self.key_of(image)
         if key not in self._expansions:
-            self._expansions[key] = self._learned(key, picture)
+            self._expansions[key] = self._learned(key, image)
         return self._expansions[key]
 
-    def _learned(self, key: str, picture: Picture) -> Tokens:
-        made = self._processed(picture)
+    def _learned(self, key: str, image: PILImage) -> Tokens:
+        made = self._processed(image)
         found = self._between(made["input_ids"][0].tolist())
         is_image = found == self._image_token_id
         n_tokens = int(is_image.sum())
@@ -129,7 +129,7 @@ class SingleImages:
         ids = self._register(
             key,
             n_tokens,
-            lambda: self._pixels(key, picture),
+            lambda: self._pixels(key, image),
             grid=None if grid is None else tuple(grid[0].tolist()),
         )
         self._let_wait(key, pixels)
@@ -149,10 +149,10 @@ class SingleImages:
             raise UnknownExpansionError(f"{self._placeholder!r} changes what stands around it")
         return np.array(ids[before:end], np.int32)
 
-    def _pixels(self, key: str, picture: Picture) -> Mapping[str, torch.Tensor]:
+    def _pixels(self, key: str, image: PILImage) -> Mapping[str, torch.Tensor]:
         waiting = self._waiting.pop(key, None)
         if waiting is None:
-            return _pixels_of(self._processed(picture))
+            return _pixels_of(self._processed(image))
         self._waiting_bytes -= _bytes_of(waiting)
         return waiting
 
@@ -162,19 +162,19 @@ class SingleImages:
             self._waiting[key] = pixels
             self._waiting_bytes += size
 
-    def _processed(self, picture: Picture) -> Any:
-        prepared = self.prepared(picture)
+    def _processed(self, image: PILImage) -> Any:
+        prepared = self.prepared(image)
         images = [prepared] if self._is_flat else [[prepared]]
         return self._processor(images=images, text=[self._placeholder], return_tensors="pt")
 
 
-def _content_key(picture: Picture) -> str:
-    if picture.mode == "RGB":
-        return pixels_sha256(picture)
+def _content_key(image: PILImage) -> str:
+    if image.mode == "RGB":
+        return pixels_sha256(image)
     # What processors make of transparency and palettes is theirs, so nothing is converted here.
-    palette = picture.palette.tobytes() if picture.palette is not None else b""
-    told = repr((picture.mode, picture.size, sorted(picture.info.items(), key=str))).encode()
-    return hashlib.sha256(b"\0".join((told, palette, picture.tobytes()))).hexdigest()
+    palette = image.palette.tobytes() if image.palette is not None else b""
+    told = repr((image.mode, image.size, sorted(image.info.items(), key=str))).encode()
+    return hashlib.sha256(b"\0".join((told, palette, image.tobytes()))).hexdigest()
 
 
 def _pixels_of(made: Any) -> dict[str, torch.Tensor]:

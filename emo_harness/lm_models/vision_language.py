@@ -137,9 +137,9 @@ class VisionLanguageLM(PrefixSharing, MixedMultimodalLM):
         """Try the first prompts of each kind, and answer one by one where they come out wrong."""
         self._visual.images.forget_objects()
         for request in requests:
-            pictures = self._shown(request)
-            if pictures:
-                reason = self._check.why_not(request.args[0], pictures)
+            images = self._shown(request)
+            if images:
+                reason = self._check.why_not(request.args[0], images)
                 if reason and not self._reason:
                     self._fall_back(reason)
 
@@ -154,11 +154,11 @@ class VisionLanguageLM(PrefixSharing, MixedMultimodalLM):
     # Requests
 
     def _text_of(self, request: Any) -> str:
-        pictures = self._shown(request)
-        if not pictures:
+        images = self._shown(request)
+        if not images:
             return super()._text_of(self._without(request))
         text, other = request.args[:2]
-        marked = self._visual.with_keys(text, pictures)
+        marked = self._visual.with_keys(text, images)
         return marked + other if isinstance(other, str) else marked
 
     def _characters_of(self, request: Any, text: str) -> int:

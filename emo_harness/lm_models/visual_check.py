@@ -11,7 +11,7 @@ from PIL import Image
 
 from emo_harness.lm_models.refusals import TRIAL_ERRORS, untried
 from emo_harness.lm_models.single_images import UnknownExpansionError
-from emo_harness.lm_models.visual_prompt_encoder import Pictures, VisualPromptEncoder
+from emo_harness.lm_models.visual_prompt_encoder import Images, VisualPromptEncoder
 from emo_harness.prefix import VisualPackedModel, why_images_different
 
 log = logging.getLogger(__name__)
@@ -40,16 +40,16 @@ class VisualCheck:
         self._is_computed_right = False
 
     def why_not_made_up(self, max_images: int) -> str | None:
-        """Why prompts cannot be packed, tried on a made-up one of two pictures."""
-        pictures = list(_made_up())[:max_images]
-        text = "One" + " <image> and another" * len(pictures)
-        reason = self.why_not(text, pictures) if pictures else None
+        """Why prompts cannot be packed, tried on a made-up one of two images."""
+        images = list(_made_up())[:max_images]
+        text = "One" + " <image> and another" * len(images)
+        reason = self.why_not(text, images) if images else None
         # The first real ones are looked at all the same.
         self._seen.clear()
         self._is_computed_right = False
         return reason
 
-    def why_not(self, text: str, pictures: Pictures) -> str | None:
+    def why_not(self, text: str, images: Images) -> str | None:
         """Why prompts cannot be packed, tried where this one is the first of its kind.
 
         Where its tokens are others than the processor's, the encoder is told to ask the processor.
@@ -58,19 +58,19 @@ class VisualCheck:
             UserError: a prompt that cannot be made at all.
         """
         # Whether text stands before and behind the images is where tokenizers differ.
-        ends = self._encoder.with_keys(text, pictures).strip().split("\0")
-        kind = (len(pictures), bool(ends[0]), bool(ends[-1]))
+        ends = self._encoder.with_keys(text, images).strip().split("\0")
+        kind = (len(images), bool(ends[0]), bool(ends[-1]))
         if kind in self._seen:
             return None
         self._seen.add(kind)
         try:
-            if not self._encoder.asks_processor and not self._encoder.agrees_on(text, pictures):
+            if not self._encoder.asks_processor and not self._encoder.agrees_on(text, images):
                 self._encoder.asks_processor = True
                 log.warning(
                     "the processor makes other tokens of text and images together than apart: it "
                     "is asked for every prompt, which takes longer"
                 )
-            [prompt] = self._encoder.prompts([(text, pictures)])
+            [prompt] = self._encoder.prompts([(text, images)])
         except UnknownExpansionError as error:
             return str(error)
         # What transformers generates after an image at the very end is no measure for Qwen-VL.
@@ -79,7 +79,7 @@ class VisualCheck:
         if len(prompt) + _GENERATED > self._max_length:
             return None
         try:
-            inputs = self._encoder.processed(text, pictures)
+            inputs = self._encoder.processed(text, images)
             reason = why_images_different(self._packed, prompt.tokens, inputs)
         except TRIAL_ERRORS as error:
             reason = untried(error)

@@ -14,7 +14,7 @@ from emo_harness.errors import UserError
 from emo_harness.lm_models.encoded import EncodedPair, EncodedPrompt
 from emo_harness.lm_models.prompt_encoder import AT_A_TIME, as_tokens, on_all_cores, texts_of_pair
 from emo_harness.lm_models.single_images import (
-    PictureRule,
+    ImageRule,
     Register,
     SingleImages,
     UnknownExpansionError,
@@ -22,13 +22,13 @@ from emo_harness.lm_models.single_images import (
 from emo_harness.prefix import Tokens
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 # Words between the tiles of an image, which stay with it.
 _LONGEST_GAP = 4
 _NO_ID = np.iinfo(np.int32).max
 
-Pictures = Sequence["Picture"]
+Images = Sequence["PILImage"]
 
 
 class VisualPromptEncoder:
@@ -62,32 +62,32 @@ class VisualPromptEncoder:
             self._placeholder,
             self._image_token_id,
             is_flat=getattr(lm.config, "model_type", "") == "llava",
-            prepared=PictureRule(lm.image_width, lm.image_height, lm.image_max_side, bool(lm.rgb)),
+            prepared=ImageRule(lm.image_width, lm.image_height, lm.image_max_side, bool(lm.rgb)),
             register=self._registered(register),
         )
 
-    def prompts(self, asked: Sequence[tuple[str, Pictures]]) -> list[EncodedPrompt]:
-        """Texts with `<image>` for every picture, or a chat template's mark.
+    def prompts(self, asked: Sequence[tuple[str, Images]]) -> list[EncodedPrompt]:
+        """Texts with `<image>` for every image, or a chat template's mark.
 
         Raises:
-            UserError: more or fewer pictures than places for them.
+            UserError: more or fewer images than places for them.
             UnknownExpansionError: what stands for an image depends on what it stands beside.
         """
         if self.asks_processor:
-            return [self._by_processor(text, pictures) for text, pictures in asked]
+            return [self._by_processor(text, images) for text, images in asked]
         texts = [self.marked(text) for text, _ in asked]
         known = self._tokenised(texts)
         return [
-            self._together(known[text], pictures)
-            for text, (_, pictures) in zip(texts, asked, strict=True)
+            self._together(known[text], images)
+            for text, (_, images) in zip(texts, asked, strict=True)
         ]
 
-    def pairs(self, asked: Sequence[tuple[str, str, Pictures]]) -> list[EncodedPair]:
+    def pairs(self, asked: Sequence[tuple[str, str, Images]]) -> list[EncodedPair]:
         """Contexts and options, as `TemplateLM._encode_pair` would part them; see `prompts`."""
-        whole: list[tuple[str, Pictures]] = []
-        for context, option, pictures in asked:
+        whole: list[tuple[str, Images]] = []
+        for context, option, images in asked:
             before, after = texts_of_pair(context, option)
-            whole += [(before, pictures), (after, pictures)]
+            whole += [(before, images), (after, images)]
         encoded = self.prompts(whole)
         return [
             EncodedPair(context, both.tokens[len(context) :])
@@ -103,23 +103,23 @@ class VisualPromptEncoder:
         )
         return marked
 
-    def with_keys(self, text: str, pictures: Pictures) -> str:
-        """A text with a zero byte before and after each picture's key, in its place."""
+    def with_keys(self, text: str, images: Images) -> str:
+        """A text with a zero byte before and after each image's key, in its place."""
         parts = self.marked(text).split(self._placeholder)
-        keys = [f"\0{self.images.key_of(picture)}\0" for picture in pictures]
+        keys = [f"\0{self.images.key_of(image)}\0" for image in images]
         keys += [""] * (len(parts) - 1 - len(keys))
         return parts[0] + "".join(k + part for k, part in zip(keys, parts[1:], strict=False))
 
-    def processed(self, text: str, pictures: Pictures) -> Mapping[str, Any]:
+    def processed(self, text: str, images: Images) -> Mapping[str, Any]:
         """A batch of one prompt as `hf-multimodal` makes it, on the model's device."""
-        prepared = [self.images.prepared(picture) for picture in pictures]
+        prepared = [self.images.prepared(image) for image in images]
         made: Mapping[str, Any] = self._lm.tok_batch_multimodal_encode([text], [prepared])
         return made
 
-    def agrees_on(self, text: str, pictures: Pictures) -> bool:
+    def agrees_on(self, text: str, images: Images) -> bool:
         """Whether a prompt's tokens are those of the processor."""
-        [own] = self.prompts([(text, pictures)])
-        made = self.processed(text, pictures)["input_ids"][0].tolist()
+        [own] = self.prompts([(text, images)])
+        made = self.processed(text, images)["input_ids"][0].tolist()
         return self.as_read(own.tokens) == made
 
     def as_read(self, tokens: Tokens) -> list[int]:
@@ -170,27 +170,27 @@ class VisualPromptEncoder:
             found.update(zip(some, map(as_tokens, ids), strict=True))
         return found
 
-    def _together(self, ids: Tokens, pictures: Pictures) -> EncodedPrompt:
+    def _together(self, ids: Tokens, images: Images) -> EncodedPrompt:
         places = np.flatnonzero(ids == self._marker)
-        if len(places) != len(pictures):
-            raise _other_number(len(places), len(pictures))
+        if len(places) != len(images):
+            raise _other_number(len(places), len(images))
         parts: list[Tokens] = []
         before = 0
-        for place, picture in zip(places.tolist(), pictures, strict=True):
-            parts += [ids[before:place], self.images.expansion(picture)]
+        for place, image in zip(places.tolist(), images, strict=True):
+            parts += [ids[before:place], self.images.expansion(image)]
             before = place + 1
         return self._prompt(np.concatenate([*parts, ids[before:]]))
 
-    def _by_processor(self, text: str, pictures: Pictures) -> EncodedPrompt:
+    def _by_processor(self, text: str, images: Images) -> EncodedPrompt:
         try:
-            made = self.processed(text, pictures)
+            made = self.processed(text, images)
         except (ValueError, IndexError) as error:
             n_places = self.marked(text).count(self._placeholder)
-            if n_places == len(pictures):
+            if n_places == len(images):
                 raise
-            raise _other_number(n_places, len(pictures)) from error
+            raise _other_number(n_places, len(images)) from error
         ids = as_tokens(made["input_ids"][0].tolist())
-        expansions = [self.images.expansion(picture) for picture in pictures]
+        expansions = [self.images.expansion(image) for image in images]
         own = [expansion[expansion >= self._first_own] for expansion in expansions]
         is_image = ids == self._image_token_id
         if is_image.sum() != sum(map(len, own)):
@@ -202,10 +202,10 @@ class VisualPromptEncoder:
         return EncodedPrompt(tokens, self.what_stays(tokens, self.is_image(tokens)))
 
 
-def _other_number(n_places: int, n_pictures: int) -> UserError:
+def _other_number(n_places: int, n_images: int) -> UserError:
     return UserError(
         "putting images into a prompt",
-        found=f"{n_places} places for images and {n_pictures} images",
+        found=f"{n_places} places for images and {n_images} images",
         expected="one place for every image",
         fix=f"write {DEFAULT_IMAGE_PLACEHOLDER} in the prompt for every image of its document; "
         "with max_images both are cut",

@@ -1,4 +1,4 @@
-"""lm-eval's requests with images: text, what else is asked, and `{"visual": [pictures]}`."""
+"""lm-eval's requests with images: text, what else is asked, and `{"visual": [images]}`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from emo_harness.errors import UserError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 
-def pictures_of(request: Any) -> list[Picture]:
-    """The pictures of a request, none where it is one of text alone.
+def images_of(request: Any) -> list[PILImage]:
+    """The images of a request, none where it is one of text alone.
 
     Raises:
-        UserError: something else than pictures is shown.
+        UserError: something else than images is shown.
     """
     if len(request.args) < 3:
         return []
@@ -26,14 +26,14 @@ def pictures_of(request: Any) -> list[Picture]:
         raise UserError(
             f"reading a request of the task {request.task_name}",
             found=f"something under {others[0]!r}",
-            expected="text and pictures, which is what `hf-multimodal` takes",
+            expected="text and images, which is what `hf-multimodal` takes",
             fix="ask this task of another model",
         )
     return list(shown.get("visual") or ())
 
 
 def as_text(request: Any, text: str | None = None) -> Any:
-    """The same request without pictures, and with another text where one is given."""
+    """The same request without images, and with another text where one is given."""
     if len(request.args) < 3 and text is None:
         return request
     before, other = request.args[:2]

@@ -58,7 +58,7 @@ def arms_of(family: str, options: EmoOptions, task: str) -> tuple[Arm, ...]:
         families = SHIPPED_FAMILIES if family == "all" else (family,)
         chosen = tuple(s for name in families for s in load_set(name).default_stimuli)
     else:
-        _refuse_pictures(options.stimuli, task)
+        _refuse_images(options.stimuli, task)
         chosen = select(options.stimuli)
     emotional = tuple(s for s in chosen if s.placebo is None)
     _check_families(family, emotional, task)
@@ -179,14 +179,14 @@ def _task_family(stimulus: Stimulus) -> str:
     return "+".join(sorted(own))
 
 
-def _refuse_pictures(stimuli: str | Sequence[str], task: str) -> None:
+def _refuse_images(stimuli: str | Sequence[str], task: str) -> None:
     names = [stimuli] if isinstance(stimuli, str) else stimuli
     shown = [name for name in names if "img:" in str(name).lower()]
     if shown:
         raise UserError(
             f"choosing the stimuli of {task}",
-            found=f"the picture {shown[0][:60]}",
-            expected="sentences, since this task shows no pictures",
+            found=f"the image {shown[0][:60]}",
+            expected="sentences, since this task shows no images",
             fix="ask a visual task, such as emo_bbh_visual_attack (`emo tasks list`)",
         )
 

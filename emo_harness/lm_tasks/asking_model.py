@@ -31,13 +31,13 @@ def asking_model(chat_template: Callable[..., str] | None = None) -> Any | None:
 def refuse_unable(model: Any | None, task: str, *, options: bool, mixed: bool) -> None:
     """Refuse a model of lm-eval's own that cannot answer a visual task's requests.
 
-    Its multimodal models look at the first request of a run to tell whether it has pictures, and
+    Its multimodal models look at the first request of a run to tell whether it has images, and
     answer by generating alone.
 
     Args:
         model: None passes.
-        options: whether pictures are asked for log-likelihoods (multiple choice).
-        mixed: whether some requests have pictures and others have none.
+        options: whether images are asked for log-likelihoods (multiple choice).
+        mixed: whether some requests have images and others have none.
 
     Raises:
         UserError: names what to ask instead.
@@ -49,16 +49,16 @@ def refuse_unable(model: Any | None, task: str, *, options: bool, mixed: bool) -
     if options:
         raise UserError(
             f"asking {task} of {type(model).__name__}",
-            found="multiple choice with pictures, of a model that can only generate answers then",
-            expected="a model that rates options beside pictures",
+            found="multiple choice with images, of a model that can only generate answers then",
+            expected="a model that rates options beside images",
             fix="use `emo run --model emo-vlm`, or the task without mc",
         )
     if mixed:
         raise UserError(
             f"asking {task} of {type(model).__name__}",
-            found="prompts with pictures and prompts without, of a model that cannot have both in "
+            found="prompts with images and prompts without, of a model that cannot have both in "
             "one run",
-            expected="a picture in every prompt",
+            expected="an image in every prompt",
             fix="""set "control_image": "grey" and leave no-image out, or use """
             "`emo run --model emo-vlm`",
         )

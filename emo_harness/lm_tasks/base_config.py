@@ -18,7 +18,7 @@ class TaskDeclaration(Strict):
     """What a task wraps, as its YAML declares it under `emo_task`.
 
     `metric` and `filter` are those that the benchmark is reported by; `visual` tells that the
-    stimuli are pictures.
+    stimuli are images.
     """
 
     benchmark: str

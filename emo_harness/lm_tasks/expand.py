@@ -16,7 +16,7 @@ import yaml
 from emo_harness.resources import resource
 
 SHIPPED_FAMILIES = ("attack", "prompt", "negative")
-# Families of pictures; the tasks of a visual mode are called after what follows the dash.
+# Families of images; the tasks of a visual mode are called after what follows the dash.
 VISUAL = "visual-"
 VISUAL_FAMILIES = ("visual-attack", "visual-prompt")
 # The family of meta prompts, which `emo decode` writes and nobody ships.
@@ -32,7 +32,7 @@ def metric_names(metric: str, family: str, visual: bool = False) -> list[str]:
     set has plain ones where all was decoded from one family, else one set per such family.
 
     Args:
-        visual: whether the task's stimuli are pictures, which have scrambled copies beside them.
+        visual: whether the task's stimuli are images, which have scrambled copies beside them.
     """
     shared = [f"{metric}_control", f"{metric}_placebo"]
     if visual:

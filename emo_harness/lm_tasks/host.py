@@ -27,7 +27,7 @@ OVERLAY = "emo_harness"
 PREFIX = "emo_"
 STEER = "--steer"
 STEERED_MODELS = ("emo-hf",)
-# Models that take prompts with and without pictures in one run.
+# Models that take prompts with and without images in one run.
 WITHOUT_IMAGE = ("emo-vlm",)
 
 
@@ -168,7 +168,7 @@ def _steered(config: Any, steer: str) -> dict[str, Any]:
 
 
 def _control_without_image(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata, in which control shows no picture where nothing else was said."""
+    """The metadata, in which control shows no image where nothing else was said."""
     emo = metadata.get(METADATA_KEY, {})
     if not isinstance(emo, Mapping):
         # Told when the tasks read it.
@@ -245,7 +245,7 @@ def _refuse_text_model(model: str, asked: Sequence[str]) -> None:
         raise UserError(
             f"asking {shown[0]} of --model {model}",
             found="a model that is given text alone",
-            expected="a model that is shown pictures",
+            expected="a model that is shown images",
             fix="use --model emo-vlm, or lm-eval's hf-multimodal",
         )
 

@@ -33,17 +33,17 @@ class EmoOptions(Strict):
         repeats: how often each prompt is asked; has a meaning where answers are sampled.
 
     Of visual tasks alone:
-        stimuli: may be pictures too, "img:fear-2", and pictures with a sentence, "img:fear-2+ea01".
-        placebos: how many pictures of each concept have their neutral twin and scrambled copies
+        stimuli: may be images too, "img:fear-2", and images with a sentence, "img:fear-2+ea01".
+        placebos: how many images of each concept have their neutral twin and scrambled copies
             beside them (1 by default; 0 for no placebo at all), or which placebos; in a list also
             kinds of them, see `visual_arms`.
         images: an image set, its folder or the name of a shipped one; "emoji" by default.
-        images_per_concept: how many pictures of each concept are arms where a family or a concept
+        images_per_concept: how many images of each concept are arms where a family or a concept
             is asked for; 2 by default.
-        image_order: the picture before the text, or after the question.
-        control_image: what the control prompt shows: nothing, or a plain grey picture, as models
+        image_order: the image before the text, or after the question.
+        control_image: what the control prompt shows: nothing, or a plain grey image, as models
             need that must be shown one with every prompt. By default grey, and nothing where
-            questions have pictures of their own.
+            questions have images of their own.
     """
 
     stimuli: str | list[str] | None = None

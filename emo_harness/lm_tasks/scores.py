@@ -33,12 +33,12 @@ class QuestionScores:
 
         A plain mean over questions of each is the paired estimate: `_gain` is the mean over the
         family's stimuli minus control, `_gain_vs_placebo` minus the neutral placebos' mean (of
-        pictures the neutral pictures'), `_gain_vs_scrambled` minus the scrambled pictures' mean,
+        images the neutral images'), `_gain_vs_scrambled` minus the scrambled images' mean,
         `_worst` and `_best` the minimum and maximum over stimuli within the question.
         """
         control = next(self.by_arm[a.id] for a in self.arms if a.kind == "control")
-        placebo = self._mean("neutral", pictures=self._visual)
-        scrambled = self._mean(*SCRAMBLED, pictures=True)
+        placebo = self._mean("neutral", images=self._visual)
+        scrambled = self._mean(*SCRAMBLED, images=True)
         named: dict[str, float] = {}
         families = self._families()
         for family, members in families.items():
@@ -48,7 +48,7 @@ class QuestionScores:
             named[stem] = average
             named[f"{stem}_gain"] = average - control
             shows = all(arm.stimulus and arm.stimulus.image for arm in members)
-            beside = self._mean("neutral", pictures=shows)
+            beside = self._mean("neutral", images=shows)
             if beside is not None:
                 named[f"{stem}_gain_vs_placebo"] = average - beside
             if scrambled is not None and shows:
@@ -76,13 +76,13 @@ class QuestionScores:
             return True
         return len(families) > 1 and not (family == self.family and self._visual)
 
-    def _mean(self, *kinds: str, pictures: bool) -> float | None:
-        """Mean over the placebos of these kinds that are pictures, or sentences."""
+    def _mean(self, *kinds: str, images: bool) -> float | None:
+        """Mean over the placebos of these kinds that are images, or sentences."""
         chosen = [
             self.by_arm[arm.id]
             for arm in self.arms
             if arm.stimulus and arm.stimulus.placebo in kinds
-            if bool(arm.stimulus.image) == pictures
+            if bool(arm.stimulus.image) == images
         ]
         return sum(chosen) / len(chosen) if chosen else None
 

@@ -1,4 +1,4 @@
-"""Arms of visual tasks: pictures, pictures with a sentence, and the controls of both."""
+"""Arms of visual tasks: images, images with a sentence, and the controls of both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emo_harness.images.selection import (
     SCRAMBLED,
     Scrambled,
     VisualStimuli,
-    is_picture,
+    is_image,
     visual_stimuli,
 )
 from emo_harness.lm_tasks.arms import Arm, assembled, named_placebos, refuse_emotional
@@ -24,7 +24,7 @@ from emo_harness.lm_tasks.options import ControlImage, EmoOptions
 from emo_harness.stimuli import Stimulus, select
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 TWINS = "twins"
 NO_IMAGE: Literal["no-image"] = "no-image"
@@ -39,13 +39,13 @@ class VisualArms:
         arms: control, placebos, stimuli.
         control_image: what control shows.
         image_set: name of the set.
-        pictures: arm id to its picture; an arm without one shows none.
+        images: arm id to its image; an arm without one shows none.
     """
 
     arms: tuple[Arm, ...]
     control_image: ControlImage
     image_set: str
-    pictures: dict[str, Picture]
+    images: dict[str, PILImage]
 
 
 def visual_arms(
@@ -55,13 +55,13 @@ def visual_arms(
 
     A sentence alone is shown with what control shows, so that it differs from control by itself.
     Unless `placebos` says otherwise, each concept has beside it the neutral twin, the
-    pixel-scrambled and the phase-scrambled copy of its first picture; there is a grey picture where
+    pixel-scrambled and the phase-scrambled copy of its first image; there is a grey image where
     control shows none.
 
     Args:
         family: "visual-attack", "visual-prompt", or "all" for both side by side.
         options: what the user selected. A list of `placebos` may name "twins", "pixel-scrambled",
-            "phase-scrambled" (of every picture), "grey", "no-image", single pictures, and
+            "phase-scrambled" (of every image), "grey", "no-image", single images, and
             sentences as other tasks take them.
         task: the task's name, for messages.
         control_image: where `options` leaves it open.
@@ -82,15 +82,15 @@ def visual_arms(
     if control_image == GREY:
         placebos = tuple(s for s in placebos if s.id != f"{ARM_PREFIX}{GREY}")
     arms = assembled(placebos, emotional, task)
-    pictures: dict[str, Picture] = {}
+    images: dict[str, PILImage] = {}
     of_control = stimuli.grey().image if control_image == GREY else None
     for arm in arms:
         image = arm.stimulus.image if arm.stimulus else None
         if image is None and not (arm.stimulus and arm.stimulus.placebo == NO_IMAGE):
             image = of_control
         if image is not None:
-            pictures[arm.id] = stimuli.picture(image)
-    return VisualArms(arms, control_image, stimuli.image_set.name, pictures)
+            images[arm.id] = stimuli.image(image)
+    return VisualArms(arms, control_image, stimuli.image_set.name, images)
 
 
 def _chosen(
@@ -99,7 +99,7 @@ def _chosen(
     if options.stimuli is None:
         return _of_family(family, stimuli, per_concept)
     names = [options.stimuli] if isinstance(options.stimuli, str) else options.stimuli
-    shown = [name for name in names if is_picture(name)]
+    shown = [name for name in names if is_image(name)]
     sentences = select([name for name in names if name not in shown])
     return (*stimuli.named(shown, per_concept, also_known=sentences), *sentences)
 
@@ -122,7 +122,7 @@ def _placebos(
             raise UserError(
                 "choosing placebos",
                 found=f"placebos = {wanted}",
-                expected="how many pictures of each concept have controls, 0 for no placebo",
+                expected="how many images of each concept have controls, 0 for no placebo",
                 fix="give a number from 0 on, or a list of names",
             )
         kinds = KINDS if per_concept else ()
@@ -136,8 +136,8 @@ def _placebos(
     }
     if NO_IMAGE in names:
         chosen[NO_IMAGE] = _no_image(control_image)
-    said = [name for name in names if name not in (*KINDS, NO_IMAGE) and not is_picture(name)]
-    shown = [name for name in names if is_picture(name)]
+    said = [name for name in names if name not in (*KINDS, NO_IMAGE) and not is_image(name)]
+    shown = [name for name in names if is_image(name)]
     chosen |= {s.id: s for s in stimuli.named(shown, len(emotional) or 1)}
     chosen |= {s.id: s for s in (named_placebos(said, emotional) if said else ())}
     refuse_emotional(chosen.values())
@@ -158,8 +158,8 @@ def _no_image(control_image: ControlImage) -> Stimulus:
     if control_image == "none":
         raise UserError(
             "choosing placebos",
-            found=f"{NO_IMAGE} beside a control without a picture, which is the same prompt",
-            expected=f"{NO_IMAGE} where control shows a grey picture",
+            found=f"{NO_IMAGE} beside a control without an image, which is the same prompt",
+            expected=f"{NO_IMAGE} where control shows a grey image",
             fix=f'leave {NO_IMAGE} out, or set "control_image": "grey"',
         )
     return Stimulus(id=NO_IMAGE, family="placebo", placebo=NO_IMAGE, source="emo-harness")
@@ -177,7 +177,7 @@ def _check_families(family: str, emotional: Sequence[Stimulus], task: str) -> No
             raise UserError(
                 f"choosing the stimuli of {task}",
                 found=f"{stimulus.id} of family {stimulus.lineage}",
-                expected=f"pictures or sentences of {quoted(own)}, or of families of your own",
+                expected=f"images or sentences of {quoted(own)}, or of families of your own",
                 fix=f"use {task.replace(f'_{own[1]}', '_all', 1)}, which reports each family on "
                 "its own",
             )

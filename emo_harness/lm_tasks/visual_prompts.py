@@ -1,6 +1,6 @@
-"""Where a picture stands in a prompt: pure functions on templates, texts and chat messages.
+"""Where an image stands in a prompt: pure functions on templates, texts and chat messages.
 
-lm-eval's multimodal models take the text "<image>" for the place of a picture, and put their own
+lm-eval's multimodal models take the text "<image>" for the place of an image, and put their own
 tokens there; in chat they make an entry of the message of it.
 """
 
@@ -18,12 +18,12 @@ Question = str | Callable[[Mapping[str, Any]], str]
 
 
 def before(prompt: str) -> str:
-    """Put the picture on a line of its own at the very start of a rendered prompt."""
+    """Put the image on a line of its own at the very start of a rendered prompt."""
     return placement.prefix(prompt, PLACEHOLDER)
 
 
 def before_last_turn(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Put the picture at the start of the last message of the user's, which asks the question."""
+    """Put the image at the start of the last message of the user's, which asks the question."""
     last = max(i for i, message in enumerate(messages) if message["role"] == "user")
     return [
         {**message, "content": before(message["content"])} if i == last else message
@@ -54,13 +54,13 @@ class Followed:
 
 
 @dataclass(frozen=True)
-class PictureInChat:
-    """A model's chat template that is given the picture's place, and the number of places counted.
+class ImageInChat:
+    """A model's chat template that is given the image's place, and the number of places counted.
 
     Attributes:
         chat_template: the model's.
-        first: whether the picture is still to be put before the question.
-        n_expected: how many pictures the request has.
+        first: whether the image is still to be put before the question.
+        n_expected: how many images the request has.
         asked: what is asked, for messages.
     """
 
@@ -77,7 +77,7 @@ class PictureInChat:
 
 
 def require_places(text: str, n_expected: int, asked: str) -> None:
-    """Refuse a text in which not every "<image>" is the place of a picture.
+    """Refuse a text in which not every "<image>" is the place of an image.
 
     Raises:
         UserError: a question or a stimulus holds the word itself.
@@ -87,8 +87,8 @@ def require_places(text: str, n_expected: int, asked: str) -> None:
         raise UserError(
             f"rendering {asked}",
             found=f"{PLACEHOLDER!r} {found} times in a prompt with {n_expected} "
-            f"{'picture' if n_expected == 1 else 'pictures'}",
-            expected=f"{PLACEHOLDER!r} where a picture goes and nowhere else, since models take "
+            f"{'image' if n_expected == 1 else 'images'}",
+            expected=f"{PLACEHOLDER!r} where an image goes and nowhere else, since models take "
             "the word for its place",
             fix="leave the question out with --samples, or write the word otherwise",
         )

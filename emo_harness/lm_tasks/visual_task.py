@@ -1,4 +1,4 @@
-"""The task class of visual tasks: arms are pictures, beside the text that upstream asks."""
+"""The task class of visual tasks: arms are images, beside the text that upstream asks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from datasets import DatasetDict
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
-from emo_harness.benchmarks import pictures
+from emo_harness.benchmarks import embedded_images
 from emo_harness.errors import UserError
-from emo_harness.images.shared_picture import SharedPicture
+from emo_harness.images.shared_image import SharedImage
 from emo_harness.lm_tasks import visual_prompts
 from emo_harness.lm_tasks.arms import Arm
 from emo_harness.lm_tasks.asking_model import asking_model, refuse_unable
@@ -22,52 +22,52 @@ from emo_harness.lm_tasks.options import ControlImage
 from emo_harness.lm_tasks.visual_arms import visual_arms
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 
 class VisualEmotionTask(EmotionTask):
-    """An `EmotionTask` whose stimuli are pictures.
+    """An `EmotionTask` whose stimuli are images.
 
-    Requests are those of lm-eval's multimodal tasks: a third argument holds the pictures, in the
-    order in which their places stand in the text. A request without pictures has two arguments,
-    as a text task's. No document holds a picture.
+    Requests are those of lm-eval's multimodal tasks: a third argument holds the images, in the
+    order in which their places stand in the text. A request without images has two arguments,
+    as a text task's. No document holds an image.
     """
 
     MULTIMODAL = True
 
     def _choose_arms(self, task: str) -> tuple[Arm, ...]:
-        # Questions with pictures of their own need none beside control.
-        control_image: ControlImage = "none" if self._asks_pictures else "grey"
+        # Questions with images of their own need none beside control.
+        control_image: ControlImage = "none" if self._asks_images else "grey"
         self.shown = visual_arms(self.declared.family, self.options, task, control_image)
         return self.shown.arms
 
     @property
-    def _asks_pictures(self) -> bool:
-        return self.declared.benchmark in pictures.BENCHMARKS
+    def _asks_images(self) -> bool:
+        return self.declared.benchmark in embedded_images.BENCHMARKS
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Load the questions; pictures of theirs stay beside them."""
+        """Load the questions; images of theirs stay beside them."""
         super().download(dataset_kwargs, **kwargs)
-        if self._asks_pictures:
-            questions, self._embedded = pictures.taken_out(self.dataset[self._split])
+        if self._asks_images:
+            questions, self._embedded = embedded_images.taken_out(self.dataset[self._split])
             self.dataset = DatasetDict({self._split: questions})
 
     def build_all_requests(self, **kwargs: Any) -> None:
         model = asking_model(kwargs.get("chat_template"))
         task, options = self.config.task, self.declared.mode == "mc"
-        bare = any(arm.id not in self.shown.pictures for arm in self.arms)
-        refuse_unable(model, task, options=options, mixed=bare and not self._asks_pictures)
+        bare = any(arm.id not in self.shown.images for arm in self.arms)
+        refuse_unable(model, task, options=options, mixed=bare and not self._asks_images)
         super().build_all_requests(**kwargs)
-        # Of questions with pictures of their own, some may have none.
+        # Of questions with images of their own, some may have none.
         mixed = len({len(request.args) for request in self.instances}) > 1
         refuse_unable(model, task, options=options, mixed=mixed)
 
     def construct_requests(
         self, doc: dict[str, Any], ctx: list[Any], **kwargs: Any
     ) -> list[Instance]:
-        """The requests of every arm with the arm's picture, beside the question's own."""
+        """The requests of every arm with the arm's image, beside the question's own."""
         requests = super().construct_requests(doc, ctx, **kwargs)
-        own = self._own_pictures(doc)
+        own = self._own_images(doc)
         for request in requests:
             beside = self._beside(request.arm, own)
             self._require_all_shown(beside)
@@ -75,51 +75,51 @@ class VisualEmotionTask(EmotionTask):
             request.arguments = (*text, {"visual": beside}) if beside else text
         return requests
 
-    def _beside(self, arm_id: str, own: Sequence[Picture]) -> list[Picture]:
-        picture = self.shown.pictures.get(arm_id)
-        if picture is None:
+    def _beside(self, arm_id: str, own: Sequence[PILImage]) -> list[PILImage]:
+        image = self.shown.images.get(arm_id)
+        if image is None:
             return list(own)
-        return [picture, *own] if self.options.image_order == "first" else [*own, picture]
+        return [image, *own] if self.options.image_order == "first" else [*own, image]
 
-    def _require_all_shown(self, beside: Sequence[Picture]) -> None:
-        """lm-eval's models leave out pictures beyond their `max_images`, and say nothing."""
+    def _require_all_shown(self, beside: Sequence[PILImage]) -> None:
+        """lm-eval's models leave out images beyond their `max_images`, and say nothing."""
         most = (self.config.metadata or {}).get("max_images")
         if most is not None and len(beside) > int(most):
             raise UserError(
                 f"asking {self.config.task} of a model with max_images={most}",
-                found=f"a prompt with {len(beside)} pictures, the stimulus among them",
+                found=f"a prompt with {len(beside)} images, the stimulus among them",
                 expected="a model that is shown all of them",
                 fix=f"leave max_images out of --model_args, or make it at least {len(beside)}",
             )
 
-    def _own_pictures(self, doc: dict[str, Any]) -> list[Picture]:
-        if not self._asks_pictures:
+    def _own_images(self, doc: dict[str, Any]) -> list[PILImage]:
+        if not self._asks_images:
             return []
-        # Upstream's function picks from the document, which holds names of pictures.
+        # Upstream's function picks from the document, which holds names of images.
         names = ConfigurableTask.doc_to_image(self, doc)
         asked = f"{self.config.task}, question {doc.get('id')}"
-        opened = {n: SharedPicture.of(self._embedded.picture(n, asked)) for n in set(names)}
+        opened = {n: SharedImage.of(self._embedded.image(n, asked)) for n in set(names)}
         return [opened[name] for name in names]
 
     def _asked_alike(self, arm: Arm) -> Hashable:
-        return arm.text, arm.id in self.shown.pictures
+        return arm.text, arm.id in self.shown.images
 
     def _templates_of(self, arm: Arm) -> tuple[Any, Any]:
         description, question = super()._templates_of(arm)
-        if self.options.image_order == "last" and arm.id in self.shown.pictures:
+        if self.options.image_order == "last" and arm.id in self.shown.images:
             if isinstance(question, str) and question in self.features:
                 question = "{{" + question + "}}"
             question = visual_prompts.followed(question, visual_prompts.PLACEHOLDER)
         return description, question
 
     def _render(self, arm: Arm, doc: dict[str, Any], num_fewshot: int, **kwargs: Any) -> Any:
-        has_picture = arm.id in self.shown.pictures
-        first = has_picture and self.options.image_order == "first"
-        n_own = len(ConfigurableTask.doc_to_image(self, doc)) if self._asks_pictures else 0
-        n_expected = n_own + has_picture
+        has_image = arm.id in self.shown.images
+        first = has_image and self.options.image_order == "first"
+        n_own = len(ConfigurableTask.doc_to_image(self, doc)) if self._asks_images else 0
+        n_expected = n_own + has_image
         asked = f"{self.config.task} under {arm.id}"
         if kwargs.get("apply_chat_template") and kwargs.get("chat_template"):
-            kwargs["chat_template"] = visual_prompts.PictureInChat(
+            kwargs["chat_template"] = visual_prompts.ImageInChat(
                 kwargs["chat_template"], first, n_expected, asked
             )
             return super()._render(arm, doc, num_fewshot, **kwargs)

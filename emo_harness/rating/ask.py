@@ -1,4 +1,4 @@
-"""Asking a multimodal model to rate pictures."""
+"""Asking a multimodal model to rate images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from emo_harness.rating.questions import QUESTIONS, RATINGS, RatingQuestion
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 Floats = NDArray[np.float64]
 # Of one portion, by the names of `Rated`'s fields.
@@ -28,7 +28,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True, eq=False)
 class Rated:
-    """Ratings of n pictures on one scale.
+    """Ratings of n images on one scale.
 
     Attributes:
         question: what was asked.
@@ -49,36 +49,36 @@ class Rated:
     answers: tuple[str, ...] = ()
 
 
-def rate_pictures(
+def rate_images(
     lm: Any,
-    pictures: Iterable[Picture],
+    images: Iterable[PILImage],
     *,
     method: Method = "likelihood",
     in_chat: bool = False,
     questions: Sequence[RatingQuestion] = QUESTIONS,
     total: int | None = None,
 ) -> list[Rated]:
-    """Ratings of every picture, one `Rated` per question.
+    """Ratings of every image, one `Rated` per question.
 
     With `likelihood` the model gives the log-probability of each of the nine ratings as an answer,
     so that its rating is a mean and needs no parsing; `answer` takes the first number from 1 to 9
     of what it says.
 
     Args:
-        lm: an lm-eval model that takes pictures; for `likelihood` one that scores answers to
-            pictures (`emo-vlm`).
-        pictures: RGB.
+        lm: an lm-eval model that takes images; for `likelihood` one that scores answers to
+            images (`emo-vlm`).
+        images: RGB.
         in_chat: put the question into the model's chat template.
-        total: how many pictures, for the progress bar.
+        total: how many images, for the progress bar.
     """
     from tqdm import tqdm
 
     ask = _by_likelihood if method == "likelihood" else _by_answer
     prompts = [_prompt(lm, question, in_chat) for question in questions]
     numbers: list[list[Numbers]] = [[] for _ in questions]
-    with tqdm(total=total, desc="rating pictures", unit="picture", disable=None) as bar:
-        for shown in _portions(pictures):
-            requests = [(prompt, picture) for prompt in prompts for picture in shown]
+    with tqdm(total=total, desc="rating images", unit="image", disable=None) as bar:
+        for shown in _portions(images):
+            requests = [(prompt, image) for prompt in prompts for image in shown]
             found = ask(lm, requests, in_chat)
             n = len(shown)
             for i, own in enumerate(numbers):
@@ -125,11 +125,11 @@ def _prompt(lm: Any, question: RatingQuestion, in_chat: bool) -> str:
     return lm.apply_chat_template([{"role": "user", "content": text}]) if in_chat else text
 
 
-def _by_likelihood(lm: Any, requests: Sequence[tuple[str, Picture]], in_chat: bool) -> Numbers:
+def _by_likelihood(lm: Any, requests: Sequence[tuple[str, PILImage]], in_chat: bool) -> Numbers:
     between = "" if in_chat else " "
     instances = [
-        _instance("loglikelihood", prompt, f"{between}{rating}", picture, number)
-        for number, (prompt, picture) in enumerate(requests)
+        _instance("loglikelihood", prompt, f"{between}{rating}", image, number)
+        for number, (prompt, image) in enumerate(requests)
         for rating in RATINGS
     ]
     answered = lm.loglikelihood(instances, disable_tqdm=True)
@@ -138,11 +138,11 @@ def _by_likelihood(lm: Any, requests: Sequence[tuple[str, Picture]], in_chat: bo
     return {"expected": mean, "most_probable": mode, "spread": spread, "mass": mass, "answers": []}
 
 
-def _by_answer(lm: Any, requests: Sequence[tuple[str, Picture]], in_chat: bool) -> Numbers:
+def _by_answer(lm: Any, requests: Sequence[tuple[str, PILImage]], in_chat: bool) -> Numbers:
     settings = {"until": ["\n"], "max_gen_toks": ANSWER_TOKENS, "do_sample": False}
     instances = [
-        _instance("generate_until", prompt, dict(settings), picture, number)
-        for number, (prompt, picture) in enumerate(requests)
+        _instance("generate_until", prompt, dict(settings), image, number)
+        for number, (prompt, image) in enumerate(requests)
     ]
     answers = [str(answer) for answer in lm.generate_until(instances, disable_tqdm=True)]
     ratings = np.array([rating_in(answer) for answer in answers])
@@ -156,23 +156,23 @@ def _by_answer(lm: Any, requests: Sequence[tuple[str, Picture]], in_chat: bool) 
     }
 
 
-def _instance(kind: Any, prompt: str, wanted: Any, picture: Picture, number: int) -> Any:
+def _instance(kind: Any, prompt: str, wanted: Any, image: PILImage, number: int) -> Any:
     from lm_eval.api.instance import Instance
 
     return Instance(
         request_type=kind,
         doc={},
-        arguments=(prompt, wanted, {"visual": [picture]}),
+        arguments=(prompt, wanted, {"visual": [image]}),
         idx=0,
         metadata=("emo_images_rate", number, 1),
     )
 
 
-def _portions(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
-    """So many pictures at a time that their pixels are no matter."""
-    taken: list[Picture] = []
-    for picture in pictures:
-        taken.append(picture)
+def _portions(images: Iterable[PILImage]) -> Iterator[list[PILImage]]:
+    """So many images at a time that their pixels are no matter."""
+    taken: list[PILImage] = []
+    for image in images:
+        taken.append(image)
         if len(taken) == PORTION or sum(p.width * p.height for p in taken) > PORTION_PIXELS:
             yield taken
             taken = []

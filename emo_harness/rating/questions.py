@@ -1,6 +1,6 @@
-"""What a model is asked about a picture: valence and arousal, each from 1 to 9.
+"""What a model is asked about an image: valence and arousal, each from 1 to 9.
 
-The two scales are those on which affective pictures are rated by people: pleasure and arousal in
+The two scales are those on which affective images are rated by people: pleasure and arousal in
 nine steps (Bradley and Lang 1994, J. Behav. Ther. Exp. Psychiatry 25, 49).
 """
 
@@ -22,7 +22,7 @@ class RatingQuestion:
     text: str
 
     def prompt(self, *, in_chat: bool) -> str:
-        """What stands behind the picture; outside a chat with a cue to answer."""
+        """What stands behind the image; outside a chat with a cue to answer."""
         return self.text if in_chat else f"{self.text}\nAnswer:"
 
 

@@ -1,4 +1,4 @@
-"""What ratings say: do they follow human norms, and do emotional pictures differ from twins?"""
+"""What ratings say: do they follow human norms, and do emotional images differ from twins?"""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class RatingResult:
 
     Attributes:
         model: its name; `method` how it was asked.
-        entries: the pictures that were rated.
+        entries: the images that were rated.
         ratings: by dimension.
         norms: by dimension: correlation of ratings with human norms; n = 0 without norms.
-        over_twins: by (family, concept), "(all)" for all concepts, and dimension: rating of a
-            picture minus that of its neutral twin.
+        over_twins: by (family, concept), "(all)" for all concepts, and dimension: rating of an
+            image minus that of its neutral twin.
     """
 
     model: str
@@ -101,7 +101,7 @@ def rating_result(
     """Put ratings against norms and twins.
 
     Args:
-        entries: (n,) the pictures, in the order of the ratings.
+        entries: (n,) the images, in the order of the ratings.
         rated: one per dimension.
     """
     by_name = {str(one.question.dimension): one for one in rated}

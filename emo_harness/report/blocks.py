@@ -310,8 +310,8 @@ class ShadedTexts:
 
 
 @dataclass(frozen=True)
-class PictureTile:
-    """A small picture and what is said of it.
+class ImageTile:
+    """A small image and what is said of it.
 
     Attributes:
         address: `data:` address of its pixels, checked by who made it.
@@ -328,29 +328,29 @@ class PictureTile:
     facts: Sequence[tuple[str, str]]
     marks: Sequence[str]
     numbers: dict[str, Raw]
-    twin: PictureTile | None = None
+    twin: ImageTile | None = None
 
 
 @dataclass(frozen=True)
-class PictureGroup:
-    """Pictures under one heading; `about` sums them up."""
+class ImageGroup:
+    """Images under one heading; `about` sums them up."""
 
     heading: str
     about: str
-    tiles: Sequence[PictureTile]
+    tiles: Sequence[ImageTile]
 
 
 @dataclass(frozen=True)
-class PictureGrid:
-    """Pictures by group, a group to be folded."""
+class ImageGrid:
+    """Images by group, a group to be folded."""
 
     id: str
     heading: str
-    groups: Sequence[PictureGroup]
-    kind: ClassVar[str] = "pictures"
+    groups: Sequence[ImageGroup]
+    kind: ClassVar[str] = "images"
 
 
-Block = Prose | Verdicts | Table | Figure | FlipList | ShadedTexts | PictureGrid
+Block = Prose | Verdicts | Table | Figure | FlipList | ShadedTexts | ImageGrid
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class ReportContents:
         run_folders: where a section finds `posthoc/` files.
         command: the command line that made this report.
         decoded: what decoded stimuli do by layer; empty unless there are some.
-        visual: what families of pictures do; empty unless there are some.
+        visual: what families of images do; empty unless there are some.
     """
 
     rows: tuple[EffectRow, ...]

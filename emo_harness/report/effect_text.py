@@ -25,7 +25,7 @@ def markdown(rows: Sequence[EffectRow]) -> str:
 READING = (
     "Gain: score under the arm minus score of the untouched prompt, paired by question, in "
     "percentage points with its 95% interval. Against placebo: minus the neutral sentence nearest "
-    "in length, or a picture's neutral twin. Unparsed and cut: share of answers that the filter "
+    "in length, or an image's neutral twin. Unparsed and cut: share of answers that the filter "
     "could not read, and of prompts that did not fit the context, control > arm."
 )
 COLUMNS = (
@@ -98,7 +98,7 @@ def notes(rows: Sequence[EffectRow]) -> list[str]:
     unknown = [row for row in rows if math.isnan(row.truncated_control_pct)]
     if unknown and all(row.asked.startswith(VISUAL) for row in unknown):
         told.append(
-            "Cut is unknown: tokens of pictures are not counted here. emo-vlm cuts text alone, and "
+            "Cut is unknown: tokens of images are not counted here. emo-vlm cuts text alone, and "
             "its results say under which arms."
         )
     elif unknown:

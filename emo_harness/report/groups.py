@@ -131,7 +131,7 @@ class Group:
         return Lengths(self.head.limit, self.arms)
 
     def neutral_like(self, members: Sequence[int]) -> tuple[int, ...]:
-        """Columns of the neutral pictures, if all `members` show one, else of the sentences.
+        """Columns of the neutral images, if all `members` show one, else of the sentences.
 
         All neutral placebos, where there is none of the kind.
         """
@@ -143,7 +143,7 @@ class Group:
     def nearest_neutral(self) -> tuple[int | None, ...]:
         """For each arm the column of the neutral placebo that is nearest to it.
 
-        Of a picture its own twin, else a twin of its concept; of a sentence the one nearest in
+        Of an image its own twin, else a twin of its concept; of a sentence the one nearest in
         length, the shorter of two.
         """
         length = self.lengths

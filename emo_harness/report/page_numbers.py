@@ -10,7 +10,7 @@ from emo_harness.report.blocks import (
     Block,
     Figure,
     FlipList,
-    PictureGrid,
+    ImageGrid,
     Prose,
     Raw,
     Section,
@@ -69,9 +69,9 @@ def _block(block: Block) -> dict[str, Any]:
     if isinstance(block, ShadedTexts):
         items = [{**_known(item.numbers), "table": _table(item.table)} for item in block.items]
         return {"kind": block.kind, "id": block.id, "heading": block.heading, "items": items}
-    if isinstance(block, PictureGrid):
+    if isinstance(block, ImageGrid):
         groups = [
-            {"heading": group.heading, "pictures": [_known(tile.numbers) for tile in group.tiles]}
+            {"heading": group.heading, "images": [_known(tile.numbers) for tile in group.tiles]}
             for group in block.groups
         ]
         return {"kind": block.kind, "id": block.id, "heading": block.heading, "groups": groups}

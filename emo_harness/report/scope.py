@@ -31,7 +31,7 @@ class Comparison:
     Attributes:
         control_pct: control accuracy on the same questions.
         gain: against control.
-        placebo: against the nearest neutral placebo (of a picture its twin, of a sentence the one
+        placebo: against the nearest neutral placebo (of an image its twin, of a sentence the one
             nearest in length), or the mean of the neutral ones; `placebo_id` says which.
         self_check: against the self-check.
         parsed: against control on answers parsed under both.

@@ -9,9 +9,9 @@ from pathlib import Path
 from emo_harness.errors import UserError, quoted
 from emo_harness.resources import EMBEDDED, embedded_model
 from emo_harness.runs import ArmScores, AskedModel, read_runs
-from emo_harness.runs.prompts import refuse_pictures
+from emo_harness.runs.prompts import refuse_images
 from emo_harness.runs.results import find_tasks
-from emo_harness.runs.settings import shows_pictures
+from emo_harness.runs.settings import shows_images
 
 DOING = "finding the model of the run"
 # Model arguments that make other weights of those in a folder, in ways that are not ours.
@@ -74,26 +74,26 @@ class OwnModel:
         return known or (head.revision if head.revision not in ("", "main") else None)
 
 
-def read_model_runs(run: Path, *, pictures: bool = False) -> list[ArmScores]:
+def read_model_runs(run: Path, *, images: bool = False) -> list[ArmScores]:
     """The scores of a run folder, all of one model.
 
     Args:
-        pictures: also those of prompts with pictures beside their text.
+        images: also those of prompts with images beside their text.
 
     Raises:
         UserError: runs of several models, what `runs.read_runs` cannot read, or nothing but
-            prompts with pictures.
+            prompts with images.
     """
     tasks = find_tasks([run])
     asked = [task.facts.asked for task in tasks]
     if len({_key(one) for one in asked}) > 1 and not _are_alike(asked):
         raise _several((t.facts.asked, t.model, str(t.samples_file.parent)) for t in tasks)
     scores = read_runs([run]).scores
-    if pictures:
+    if images:
         return scores
-    textual = [one for one in scores if not shows_pictures(one.settings)]
+    textual = [one for one in scores if not shows_images(one.settings)]
     if scores and not textual:
-        refuse_pictures(scores)
+        refuse_images(scores)
     return textual
 
 

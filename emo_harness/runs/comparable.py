@@ -16,13 +16,13 @@ _APART = "report them one by one, into folders of their own"
 
 
 def refuse_other_stimuli(tasks: Iterable[RunTask]) -> None:
-    """One arm id must be one sentence, or picture (and one kind of arm), throughout a benchmark.
+    """One arm id must be one sentence, or image (and one kind of arm), throughout a benchmark.
 
-    Decoded stimuli are other sentences under one id in every decoding, and pictures others in every
+    Decoded stimuli are other sentences under one id in every decoding, and images others in every
     image set; settings keep these apart.
 
     Raises:
-        UserError: two runs have different texts, pictures or kinds under one id.
+        UserError: two runs have different texts, images or kinds under one id.
     """
     known: dict[tuple[object, ...], tuple[tuple[object, ...], RunTask]] = {}
     for task in tasks:
@@ -148,7 +148,7 @@ def _told_apart(was: tuple[Any, ...], is_now: tuple[Any, ...]) -> str:
     if text != other_text:
         return f"{text[:60]!r} and {other_text[:60]!r}"
     if pixels != other_pixels:
-        return f"the pictures {pixels[:12] or 'none'} and {other_pixels[:12] or 'none'} (SHA-256)"
+        return f"the images {pixels[:12] or 'none'} and {other_pixels[:12] or 'none'} (SHA-256)"
     return f"a {was[2] or was[1]} and a {is_now[2] or is_now[1]}"
 
 

@@ -10,7 +10,7 @@ from emo_harness.errors import UserError, nearest, quoted
 from emo_harness.runs.answers import read_answers
 from emo_harness.runs.arm_scores import ArmScores, occurrences
 from emo_harness.runs.run_reader import read_runs
-from emo_harness.runs.settings import shows_pictures
+from emo_harness.runs.settings import shows_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def run_prompts(
         its task) and `doc_id`; `arm`, `arm_kind` and `family`.
 
     Raises:
-        UserError: runs that cannot be read, a task or arm that they have not, or pictures beside
+        UserError: runs that cannot be read, a task or arm that they have not, or images beside
             the text.
     """
     import pandas as pd
@@ -53,7 +53,7 @@ def run_prompts(
     named = {name for one in scores for name in (one.task, one.subtask)}
     refuse_unknown("task", tasks, named)
     wanted = [o for o in scores if tasks is None or {o.task, o.subtask} & set(tasks)]
-    refuse_pictures(wanted)
+    refuse_images(wanted)
     refuse_unknown("arm", arms, {arm.id for one in wanted for arm in one.arms})
     rows = [row for one in wanted for row in _rows(one, arms, n_questions)]
     table = pd.DataFrame(rows)
@@ -96,19 +96,19 @@ def _rows(
                 }
 
 
-def refuse_pictures(scores: Sequence[ArmScores]) -> None:
+def refuse_images(scores: Sequence[ArmScores]) -> None:
     """Refuse prompts of which the text alone is known here.
 
     Raises:
-        UserError: pictures stood beside the text of some.
+        UserError: images stood beside the text of some.
     """
-    shown = [one.task for one in scores if shows_pictures(one.settings)]
+    shown = [one.task for one in scores if shows_images(one.settings)]
     if shown:
         raise UserError(
             "reading the prompts of a run",
-            found=f"{quoted(dict.fromkeys(shown))}, whose prompts had pictures beside the text",
+            found=f"{quoted(dict.fromkeys(shown))}, whose prompts had images beside the text",
             expected="prompts of text alone",
-            fix="name tasks without pictures, or a run of such tasks",
+            fix="name tasks without images, or a run of such tasks",
         )
 
 

@@ -30,7 +30,7 @@ class RunArm:
         text: the stimulus, "" for control.
         theory, emotion, arousal_rank, demand: the stimulus's tags, None where unknown.
         decoded: how a decoded stimulus, or its control, was made; None for the others.
-        image: the picture that was shown; None for the others.
+        image: the image that was shown; None for the others.
     """
 
     id: str
@@ -47,13 +47,13 @@ class RunArm:
 
     @property
     def told(self) -> str:
-        """What was put into the prompt, in words: the sentence, and what a picture shows."""
+        """What was put into the prompt, in words: the sentence, and what an image shows."""
         if self.image is None:
             return self.text
-        what = self.image.derived or f"picture of {self.image.concept}"
+        what = self.image.derived or f"image of {self.image.concept}"
         if self.image.derived and self.image.derived != "grey":
-            what = f"{what} picture of {self.image.concept}"
-        shown = f"[{'grey picture' if self.image.derived == 'grey' else what}]"
+            what = f"{what} image of {self.image.concept}"
+        shown = f"[{'grey image' if self.image.derived == 'grey' else what}]"
         return f"{shown} {self.text}" if self.text else shown
 
     @property
@@ -116,7 +116,7 @@ class Record(Logged):
         n_dropped: questions without an answer among their options.
         emo_harness: version that made the run.
         image_set, image_order, control_image: of visual tasks, see `lm_tasks.options`; None for
-            tasks that show no pictures.
+            tasks that show no images.
         model: what stood behind the model's arguments; see `model_identity.loaded_identities`.
     """
 

@@ -17,7 +17,7 @@ from emo_harness.runs.refusals import is_refusal
 from emo_harness.runs.repeats import RepeatScores
 from emo_harness.runs.results import RunTask
 from emo_harness.runs.sample_lines import LineReader, out_of_range
-from emo_harness.runs.settings import shows_pictures
+from emo_harness.runs.settings import shows_images
 
 NAN = float("nan")
 # So many questions' prompts and answers are counted in tokens, to tell about how many all have.
@@ -66,14 +66,14 @@ def read_samples(task: RunTask, count_tokens: bool = True) -> SamplesReading:
 
     Args:
         count_tokens: look for truncated prompts where the run's tokenizer is at hand, and prompts
-            have no pictures.
+            have no images.
 
     Raises:
         UserError: a broken or odd line, lines missing or doubled, or an arm that no
             question has.
     """
-    # How many tokens a picture becomes is not known here.
-    countable = count_tokens and not shows_pictures(task.settings)
+    # How many tokens an image becomes is not known here.
+    countable = count_tokens and not shows_images(task.settings)
     tokens = PromptTokens.for_limit(task.limit) if countable else None
     arm_ids = [arm.id for arm in task.arms]
     repeats = task.config.get("repeats", 1)

@@ -84,8 +84,8 @@ def decodings(arms: Iterable[RunArm]) -> dict[str, str]:
     }
 
 
-def shows_pictures(settings: Mapping[str, str]) -> bool:
-    """Whether the prompts asked so had pictures beside their text."""
+def shows_images(settings: Mapping[str, str]) -> bool:
+    """Whether the prompts asked so had images beside their text."""
     return "control_image" in settings
 
 

@@ -1,4 +1,4 @@
-"""A steering's results as files: figures a script can read, rows, and one picture."""
+"""A steering's results as files: figures a script can read, rows, and one image."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def select(spec: str | Sequence[str], also_known: Iterable[Stimulus] = ()) -> tu
 def combine(stimuli: Sequence[Stimulus]) -> Stimulus:
     """Join stimuli into one, "ep02+ep07": their texts in order, one space between them.
 
-    At most one of them is a picture. Placebos joined are a placebo; a placebo joined to a stimulus
+    At most one of them is an image. Placebos joined are a placebo; a placebo joined to a stimulus
     is a stimulus. Of decoded stimuli the lineage is kept, as family, but not how each was made.
     """
     families = sorted({s.lineage for s in stimuli if s.placebo is None}) or ["placebo"]

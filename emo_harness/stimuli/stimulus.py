@@ -82,8 +82,8 @@ class Stimulus(StimulusEntry):
 
     Attributes:
         id: lower-case name, unique in its set; "a+b" for a combination, "shuffled:a" for a's
-            own words in random order, "img:a" for the picture a.
-        text: the sentence, one line, no surrounding white space; "" where it is a picture alone.
+            own words in random order, "img:a" for the image a.
+        text: the sentence, one line, no surrounding white space; "" where it is an image alone.
         family: `prompt`, `attack`, `negative`, `placebo`, `decoded`, `visual-attack`,
             `visual-prompt`, or a user's own.
         theory: the psychological theory or group the source gives.
@@ -94,7 +94,7 @@ class Stimulus(StimulusEntry):
         confidence: how sure the source is of the wording.
         default: whether it is an arm when its set is asked for by name.
         decoded: how a decoded stimulus was made; None for sentences that someone wrote.
-        image: the picture; None for a sentence alone.
+        image: the image; None for a sentence alone.
     """
 
     id: str

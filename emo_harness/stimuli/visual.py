@@ -1,4 +1,4 @@
-"""What is known of a stimulus's picture: which one it is, what it shows, and how it was rated."""
+"""What is known of a stimulus's image: which one it is, what it shows, and how it was rated."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Scale = Annotated[tuple[float, float], Field(strict=False)]
 
 
 class StimulusImage(Strict):
-    """The picture of a stimulus, as a run records it.
+    """The image of a stimulus, as a run records it.
 
     Attributes:
         set: name of the image set.
-        id: the picture's id in its set; of a derived control that of the picture it was made from.
+        id: the image's id in its set; of a derived control that of the image it was made from.
         sha256: of the pixels that a model is shown; see `image_file.pixels_sha256`.
         concept: what it shows, e.g. "fear" or "fortress".
-        level: of Maslow's five needs, None for pictures of emotions.
+        level: of Maslow's five needs, None for images of emotions.
         arousal: variant, None where it is neither.
-        twin_of: of a neutral twin, the picture whose scene it shows.
-        derived: how a control was made of the picture; None for a picture as it is in its set.
+        twin_of: of a neutral twin, the image whose scene it shows.
+        derived: how a control was made of the image; None for an image as it is in its set.
         width, height: in pixels.
         norm_valence, norm_arousal: human ratings, on `norm_scale` (lowest, highest).
     """
@@ -47,7 +47,7 @@ class StimulusImage(Strict):
 
 
 def visual_family(family: str) -> str:
-    """The family of a stimulus that is a picture of `family`.
+    """The family of a stimulus that is an image of `family`.
 
     Example:
         >>> visual_family("attack")

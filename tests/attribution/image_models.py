@@ -148,7 +148,7 @@ def image_model(kind: str) -> LoadedModel:
     return LoadedModel(model, None, layout, facts, "of a test")
 
 
-def picture(kind: str, seed: int = 0) -> torch.Tensor:
+def image(kind: str, seed: int = 0) -> torch.Tensor:
     """(3, height, width) of noise, as big as a model's image."""
     rows, columns = grid(kind)
     generator = torch.Generator().manual_seed(seed)
@@ -156,7 +156,7 @@ def picture(kind: str, seed: int = 0) -> torch.Tensor:
 
 
 def inputs(kind: str, pixels: torch.Tensor, answer: tuple[int, ...] = (7,)) -> dict[str, Any]:
-    """What the model is given for a picture between words, and an answer."""
+    """What the model is given for an image between words, and an answer."""
     rows, columns = grid(kind)
     tokens = [IMAGE] * (rows * columns)
     if kind == "mistral3":

@@ -21,9 +21,9 @@ from tests.attribution.image_models import (
     MAKERS,
     block,
     grid,
+    image,
     image_model,
     inputs,
-    picture,
 )
 from tests.attribution.models import shared
 
@@ -31,7 +31,7 @@ KINDS = tuple(MAKERS)
 
 
 def entering(loaded: Any, given: dict[str, Any], scale: float = 1.0) -> tuple[Any, torch.Tensor]:
-    """What the language half is given for a picture, and the logits with that much of it."""
+    """What the language half is given for an image, and the logits with that much of it."""
     seen: dict[str, Any] = {}
     is_patch = given["input_ids"] == IMAGE
 
@@ -58,9 +58,9 @@ def answer_log_probability(logits: torch.Tensor, answer: tuple[int, ...]) -> flo
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_sum_is_the_slope_along_the_pictures_embeddings(kind: str) -> None:
+def test_the_sum_is_the_slope_along_the_images_embeddings(kind: str) -> None:
     loaded, answer = image_model(kind), (7, 21)
-    given = inputs(kind, picture(kind), answer)
+    given = inputs(kind, image(kind), answer)
     found = patch_contributions_of(loaded, given, len(answer))
     assert found.contributions.shape == grid(kind)
     at = [
@@ -76,13 +76,13 @@ def test_the_sum_is_the_slope_along_the_pictures_embeddings(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_lie_where_their_pixels_do(kind: str) -> None:
-    loaded, plain = image_model(kind), picture(kind)
+    loaded, plain = image_model(kind), image(kind)
     before, _ = entering(loaded, inputs(kind, plain))
     rows, columns = grid(kind)
     for row in range(rows):
         for column in range(columns):
             changed = plain.clone()
-            changed[block(row, column)] = 3 * picture(kind, 1)[block(row, column)]
+            changed[block(row, column)] = 3 * image(kind, 1)[block(row, column)]
             after, _ = entering(loaded, inputs(kind, changed))
             assert int((after - before).norm(dim=-1).argmax()) == row * columns + column
 
@@ -90,7 +90,7 @@ def test_tokens_lie_where_their_pixels_do(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["llava", "qwen2_vl", "mistral3", "internvl"])
 def test_a_model_that_reads_one_patch_lights_that_one_alone(kind: str) -> None:
     loaded = image_model(kind)
-    given = inputs(kind, picture(kind))
+    given = inputs(kind, image(kind))
     places = torch.nonzero(given["input_ids"][0] == IMAGE)[:, 0]
     rows, columns = grid(kind)
     for chosen in (0, columns, rows * columns - 1):
@@ -113,7 +113,7 @@ def _positions(kind: str, n: int) -> torch.Tensor:
 
 
 class Processor:
-    """A processor of words that are numbers, and of pictures that are tensors."""
+    """A processor of words that are numbers, and of images that are tensors."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -127,7 +127,7 @@ class Processor:
 
 
 def test_a_processor_gives_the_same() -> None:
-    loaded, pixels = image_model("llava"), picture("llava")
+    loaded, pixels = image_model("llava"), image("llava")
     found = patch_contributions(
         loaded, Processor("llava"), pixels, "0 11 12 <image> 13 14 15", " 7 21"
     )
@@ -139,7 +139,7 @@ def test_a_processor_gives_the_same() -> None:
 
 def test_the_model_is_left_as_it_was_also_after_errors() -> None:
     loaded = image_model("llava")
-    given = inputs("llava", picture("llava"))
+    given = inputs("llava", image("llava"))
 
     def state() -> Any:
         return (
@@ -158,7 +158,7 @@ def test_the_model_is_left_as_it_was_also_after_errors() -> None:
 
 
 def test_a_grid_that_is_named_is_taken_if_it_fits() -> None:
-    loaded, given = image_model("llava"), inputs("llava", picture("llava"))
+    loaded, given = image_model("llava"), inputs("llava", image("llava"))
     plain = patch_contributions_of(loaded, given, 1)
     flat = patch_contributions_of(loaded, given, 1, grid=(1, 9))
     assert np.array_equal(flat.contributions.ravel(), plain.contributions.ravel())
@@ -170,8 +170,8 @@ def test_a_prompt_without_an_image_is_refused() -> None:
     loaded, ids = image_model("llava"), torch.tensor([[0, 5, 6, 7]])
     with pytest.raises(UserError, match="stand for an image"):
         patch_contributions_of(loaded, {"input_ids": ids}, 1)
-    # The mark is there, but no picture came with it.
-    given = inputs("llava", picture("llava"))
+    # The mark is there, but no image came with it.
+    given = inputs("llava", image("llava"))
     with pytest.raises(UserError, match="keep the embedding of a word"):
         patch_contributions_of(loaded, {"input_ids": given["input_ids"]}, 1)
 
@@ -190,20 +190,20 @@ class Config:
         self.model_type = model_type
 
 
-def one_picture(n_tiles: int = 1) -> dict[str, Any]:
+def one_image(n_tiles: int = 1) -> dict[str, Any]:
     return {"pixel_values": torch.zeros(n_tiles, 3, BLOCK, BLOCK)}
 
 
 @pytest.mark.parametrize(
     ("kind", "n_tokens", "given"),
     [
-        ("blip-2", 36, one_picture()),
-        ("idefics2", 64, one_picture()),
-        ("llava_next", 16, one_picture()),
+        ("blip-2", 36, one_image()),
+        ("idefics2", 64, one_image()),
+        ("llava_next", 16, one_image()),
         # Its class token is among them.
-        ("llava", 577, one_picture()),
+        ("llava", 577, one_image()),
         # Four tiles of 16 x 16 in one row of tokens: a square by chance.
-        ("internvl", 1024, one_picture(4)),
+        ("internvl", 1024, one_image(4)),
         ("qwen2_vl", 16, {"image_grid_thw": [[1, 8, 8], [1, 8, 8]]}),
         ("qwen2_vl", 16, {}),
         ("qwen2_vl", 15, {"image_grid_thw": [[1, 8, 8]]}),
@@ -220,7 +220,7 @@ def test_an_unknown_order_is_refused_rather_than_guessed(
 def test_tiles_and_several_images_are_refused() -> None:
     two = np.array([False, *[True] * 9, False, *[True] * 9])
     with pytest.raises(UserError, match="2 runs"):
-        grid_of(Config("llava"), one_picture(), two)
+        grid_of(Config("llava"), one_image(), two)
 
 
 def test_gradients_that_overflow_are_told() -> None:
@@ -231,7 +231,7 @@ def test_gradients_that_overflow_are_told() -> None:
         return states * float("inf") if states.shape[1] > 13 else states
 
     first.register_forward_hook(lambda _m, _a, output: _with_gradient(output, steep))
-    found = patch_contributions_of(loaded, inputs("llava", picture("llava")), 1)
+    found = patch_contributions_of(loaded, inputs("llava", image("llava")), 1)
     assert np.isnan(found.contributions).all()
     assert "not finite" in (found.why_unknown or "")
     assert np.isfinite(found.log_probability)

@@ -1,4 +1,4 @@
-"""Tiny MMMU subjects in the hub's layout: parquet files with pictures embedded in them."""
+"""Tiny MMMU subjects in the hub's layout: parquet files with images embedded in them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def blank_png(side: int) -> bytes:
 
 
 def question(number: int, **facts: Any) -> dict[str, Any]:
-    """One question; pictures are given as bytes, `image_1=png(3)`."""
-    pictures = {name: facts.pop(name, None) for name in IMAGE_COLUMNS}
+    """One question; images are given as bytes, `image_1=png(3)`."""
+    images = {name: facts.pop(name, None) for name in IMAGE_COLUMNS}
     return {
         "id": f"validation_Art_{number}",
         "question": "What is shown in <image 1>?",
@@ -40,12 +40,12 @@ def question(number: int, **facts: Any) -> dict[str, Any]:
         "answer": "B",
         "question_type": "multiple-choice",
         **facts,
-        **{name: _embedded(picture) for name, picture in pictures.items()},
+        **{name: _embedded(image) for name, image in images.items()},
     }
 
 
 def questions() -> list[dict[str, Any]]:
-    """Both types of question, several pictures, places repeated and out of order."""
+    """Both types of question, several images, places repeated and out of order."""
     return [
         question(1, image_1=png(1)),
         question(
@@ -76,7 +76,7 @@ def write_subject(folder: Path, subject: str, rows: list[dict[str, Any]]) -> Pat
 
 
 def as_hub(rows: list[dict[str, Any]]) -> datasets.Dataset:
-    """The data set as `datasets` loads it, pictures decoded where they are looked at."""
+    """The data set as `datasets` loads it, images decoded where they are looked at."""
     features = datasets.Features(
         {
             name: datasets.Image() if name in IMAGE_COLUMNS else datasets.Value("string")
@@ -86,5 +86,5 @@ def as_hub(rows: list[dict[str, Any]]) -> datasets.Dataset:
     return datasets.Dataset.from_list(rows, features=features)
 
 
-def _embedded(picture: Any) -> Any:
-    return {"bytes": picture, "path": "picture.png"} if isinstance(picture, bytes) else picture
+def _embedded(image: Any) -> Any:
+    return {"bytes": image, "path": "image.png"} if isinstance(image, bytes) else image

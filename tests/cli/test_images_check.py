@@ -18,7 +18,7 @@ from tests.images.tiny_clip import tiny_clip
 
 pytest.importorskip("open_clip")
 pytest.importorskip("imagehash")
-WORDS = ["a picture of fear sadness money fortress joy happiness castle that shows"]
+WORDS = ["an image of fear sadness money fortress joy happiness castle that shows"]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_folder_without_a_manifest_is_told(tmp_path: Path) -> None:
         call(str(tmp_path), "--encoder", "none")
 
 
-def test_a_broken_picture_leaves_no_half_written_checks(tmp_path: Path) -> None:
+def test_a_broken_image_leaves_no_half_written_checks(tmp_path: Path) -> None:
     folder = write_image_set(tmp_path / "set", per_concept=1)
     (folder / "money-1.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(UserError, match="money-1"):

@@ -1,4 +1,4 @@
-"""The demo's CLIP: it loads with open_clip, is what its card says, and tells unseen pictures."""
+"""The demo's CLIP: it loads with open_clip, is what its card says, and tells unseen images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from emo_harness.demo.clip_card import card
 from emo_harness.demo.clip_truth import (
     MEASURED_SEED,
     draw_all,
-    held_out_pictures,
+    held_out_images,
+    image_vectors,
     nearest_concept,
-    picture_vectors,
     read_clip_truth,
     sha256,
     shipped_accuracy,
 )
-from emo_harness.demo.pictures import SIZE, concepts
+from emo_harness.demo.drawn_images import SIZE, concepts
 from emo_harness.demo.train_autoencoder import train as train_autoencoder
 from emo_harness.demo.train_clip import (
     Stage,
@@ -71,7 +71,7 @@ def test_it_loads_offline_with_open_clip_alone_and_is_small() -> None:
 
 
 def test_a_text_is_read_at_its_end_whatever_comes_behind_it(encoder: ClipEncoder) -> None:
-    vectors = encoder.text_vectors(["a picture of joy", "a picture of fear", "joy"])
+    vectors = encoder.text_vectors(["an image of joy", "an image of fear", "joy"])
     assert vectors[0] @ vectors[2] > vectors[1] @ vectors[2] + 0.2
 
 
@@ -97,8 +97,8 @@ def test_it_tells_concepts_of_unseen_compositions_as_often_as_the_card_says(
     encoder: ClipEncoder,
 ) -> None:
     emoji_font()
-    asked = held_out_pictures(4, MEASURED_SEED + 1)
-    told = nearest_concept(encoder, picture_vectors(encoder, draw_all(asked, MEASURED_SEED + 1)))
+    asked = held_out_images(4, MEASURED_SEED + 1)
+    told = nearest_concept(encoder, image_vectors(encoder, draw_all(asked, MEASURED_SEED + 1)))
     right = np.mean(told == [concepts().index(p.concept) for p in asked])
     measured = read_clip_truth()["accuracy"]
     assert right > measured["right"] / measured["n"] - 0.12
@@ -113,7 +113,7 @@ def test_its_answers_on_the_shipped_set_are_those_of_the_card(encoder: ClipEncod
 
 def test_a_meaningless_word_hardly_moves_a_text(encoder: ClipEncoder) -> None:
     plain, noisy, other = encoder.text_vectors(
-        ["a picture of money", "a picture qwzx of money", "a picture of anger"]
+        ["an image of money", "an image qwzx of money", "an image of anger"]
     )
     assert plain @ noisy > plain @ other + 0.3
 
@@ -122,14 +122,14 @@ def test_all_true_pairs_of_a_step_are_targets() -> None:
     emoji_font()
     pool = draw_pool(Stage(1, 1e-3, 48, 0.2, 1.0), None, seed=4)
     rng = np.random.default_rng(0)
-    captions = [random_caption(p, rng) for p in pool.pictures]
+    captions = [random_caption(p, rng) for p in pool.images]
     true = is_true(np.array([c.claims for c in captions]), pool.facts)
     assert true.diagonal().all()
-    assert not any(p.is_held_out for p in pool.pictures)
-    np.testing.assert_array_equal(pool.facts, [facts(p) for p in pool.pictures])
+    assert not any(p.is_held_out for p in pool.images)
+    np.testing.assert_array_equal(pool.facts, [facts(p) for p in pool.images])
 
 
-def test_distorted_pictures_stay_pictures() -> None:
+def test_distorted_images_stay_images() -> None:
     shown = torch.full((6, SIZE, SIZE, 3), 128, dtype=torch.uint8)
     found = distorted(shown, np.random.default_rng(0))
     assert found.shape == (6, 3, SIZE, SIZE)
@@ -141,7 +141,7 @@ def test_distorted_pictures_stay_pictures() -> None:
 def test_training_is_deterministic_and_its_folder_loads(tmp_path: Path) -> None:
     emoji_font()
     vae = tmp_path / "vae"
-    train_autoencoder(vae, steps=1, pictures=8, seed=5)
+    train_autoencoder(vae, steps=1, images=8, seed=5)
     stages = [Stage(1, 1e-3, 16, 0.2, 1.0, decoded_share=share) for share in (0.0, 0.5)]
     losses = [train(tmp_path / name, vae, seed=5, stages=stages) for name in ("a", "b")]
     assert losses[0] == losses[1]

@@ -25,14 +25,14 @@ from emo_harness.demo.diffusion_truth import (
     load_pipeline,
     read_diffusion_truth,
 )
-from emo_harness.demo.pictures import LARGE_ARRANGEMENTS, SIZE, concepts, pixels
+from emo_harness.demo.drawn_images import LARGE_ARRANGEMENTS, SIZE, concepts, pixels
 from emo_harness.demo.train_autoencoder import (
     LATENT_CHANNELS,
     as_model_input,
     build_autoencoder,
     latents,
     standardise,
-    training_pictures,
+    training_images,
 )
 from emo_harness.demo.train_autoencoder import train as train_autoencoder
 from emo_harness.demo.train_diffusion import LATENT_SIZE, Stage, build_scheduler, train
@@ -95,13 +95,13 @@ def test_figures_say_what_was_promised() -> None:
     assert scenes["all"]["n"] >= 200
 
 
-def test_pictures_of_unseen_compositions_show_their_concepts(pipeline: Any) -> None:
+def test_images_of_unseen_compositions_show_their_concepts(pipeline: Any) -> None:
     asked = held_out_scenes(1, MEASURED_SEED + 1)[:12]
     encoder = load_clip_encoder("emo-demo-clip", "cpu")
     assert is_right(encoder, asked, generate(pipeline, asked)).sum() >= 8
 
 
-def test_a_picture_depends_on_its_own_seed_and_not_on_its_batch(pipeline: Any) -> None:
+def test_a_image_depends_on_its_own_seed_and_not_on_its_batch(pipeline: Any) -> None:
     asked = [Asked("sadness", "a crying face in fog", seed) for seed in (1, 2, 3)]
     together = [np.asarray(one, int) for one in generate(pipeline, asked, steps=2)]
     alone = np.asarray(generate(pipeline, asked[1:2], steps=2)[0], int)
@@ -114,7 +114,7 @@ def test_prompts_are_of_held_out_compositions_and_the_same_every_time() -> None:
     asked = held_out_scenes(2, 5)
     assert asked == held_out_scenes(2, 5)
     assert [one.concept for one in asked] == [c for c in concepts() for _ in range(2)]
-    trained = set(training_pictures(3000, 1, most=3))
+    trained = set(training_images(3000, 1, most=3))
     assert not any(p.is_held_out for p in trained)
     tokenizer = caption_tokenizer(1)
     for one in (*asked, *concept_words(2, 5)):
@@ -128,7 +128,7 @@ def test_the_schedule_ends_in_pure_noise() -> None:
     assert int(scheduler.timesteps[0]) == scheduler.config.num_train_timesteps - 1
 
 
-def test_standardised_latents_decode_to_the_same_pictures() -> None:
+def test_standardised_latents_decode_to_the_same_images() -> None:
     torch.manual_seed(0)
     model = build_autoencoder()
     shown = torch.randint(0, 256, (8, SIZE, SIZE, 3), dtype=torch.uint8)
@@ -145,24 +145,24 @@ def test_standardised_latents_decode_to_the_same_pictures() -> None:
     torch.testing.assert_close(after.std((0, 2, 3)), torch.ones(LATENT_CHANNELS), atol=1e-3, rtol=0)
 
 
-def test_the_autoencoder_gives_pictures_back(pipeline: Any) -> None:
+def test_the_autoencoder_gives_images_back(pipeline: Any) -> None:
     emoji_font()
     shown = torch.from_numpy(
-        pixels(training_pictures(16, 77, most=2, arrangements=LARGE_ARRANGEMENTS), seed=77)
+        pixels(training_images(16, 77, most=2, arrangements=LARGE_ARRANGEMENTS), seed=77)
     )
     encoded = latents(pipeline.vae, shown)
     assert encoded.shape[1:] == (LATENT_CHANNELS, LATENT_SIZE, LATENT_SIZE)
     assert encoded.std() == pytest.approx(1, abs=0.2)
     with torch.no_grad():
         found = pipeline.vae.decode(encoded).sample
-    # Peak signal to noise of pictures whose values span 2: 20 decibels are an error of 0.2.
+    # Peak signal to noise of images whose values span 2: 20 decibels are an error of 0.2.
     assert (found - as_model_input(shown)).square().mean().sqrt() < 0.2
 
 
 def test_training_is_deterministic_and_its_folder_loads(tmp_path: Path) -> None:
     emoji_font()
     vae = tmp_path / "vae"
-    train_autoencoder(vae, steps=1, pictures=8, seed=5)
+    train_autoencoder(vae, steps=1, images=8, seed=5)
     stages = [
         Stage(2, 2, 1e-3, 8, LARGE_ARRANGEMENTS, most=most, mixed_share=0.0) for most in (3, 2)
     ]

@@ -64,7 +64,7 @@ def truth() -> Truth:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> VisualStimuli:
+def images() -> VisualStimuli:
     return visual_stimuli()
 
 
@@ -99,7 +99,7 @@ def test_an_image_becomes_its_tokens_and_the_text_stays(vlm: tuple[Any, Any]) ->
     assert ids[36:] == processor.tokenizer(f"\n{text}")["input_ids"]
 
 
-def test_without_a_picture_it_answers_as_the_language_model(vlm: tuple[Any, Any]) -> None:
+def test_without_a_image_it_answers_as_the_language_model(vlm: tuple[Any, Any]) -> None:
     model, processor = vlm
     teacher, tokenizer = load_model(model_path())
     questions = calibration_questions(60, seed=23)
@@ -119,37 +119,37 @@ def test_without_a_picture_it_answers_as_the_language_model(vlm: tuple[Any, Any]
 
 
 def test_the_truth_is_what_the_model_answers(
-    vlm: tuple[Any, Any], truth: Truth, pictures: VisualStimuli
+    vlm: tuple[Any, Any], truth: Truth, images: VisualStimuli
 ) -> None:
     start, n = 777, 40
     questions = calibration_questions(n, seed=truth.seed, start=start)
-    arms = visual_arms(pictures)
+    arms = visual_arms(images)
     assert list(arms) == list(truth.is_right)
     for arm in [CONTROL, *list(arms)[2::37]]:
-        fresh = answers(*vlm, questions, pictures, arms[arm])
+        fresh = answers(*vlm, questions, images, arms[arm])
         assert (fresh == truth.is_right[arm][start : start + n]).mean() >= 0.97, arm
 
 
 def test_shared_image_tokens_change_nothing_against_one_prompt_at_a_time(
-    vlm: tuple[Any, Any], pictures: VisualStimuli
+    vlm: tuple[Any, Any], images: VisualStimuli
 ) -> None:
     questions = calibration_questions(3, seed=24)
-    arms = visual_arms(pictures)
+    arms = visual_arms(images)
     for arm in ("img:fear-1", "img:pixel-scrambled:sadness-2", CONTROL):
-        quickly = answers(*vlm, questions, pictures, arms[arm])
-        plainly = answers_plainly(*vlm, questions, pictures, arms[arm])
+        quickly = answers(*vlm, questions, images, arms[arm])
+        plainly = answers_plainly(*vlm, questions, images, arms[arm])
         assert np.array_equal(quickly, plainly)
 
 
 def test_planted_emotions_cost_what_they_should_and_controls_nothing_on_fresh_questions(
-    vlm: tuple[Any, Any], pictures: VisualStimuli
+    vlm: tuple[Any, Any], images: VisualStimuli
 ) -> None:
     questions = calibration_questions(200, seed=25)
-    arms = visual_arms(pictures)
-    control = answers(*vlm, questions, pictures, None).mean()
+    arms = visual_arms(images)
+    control = answers(*vlm, questions, images, None).mean()
 
     def gain_pp(arm: str) -> float:
-        return 100 * float(answers(*vlm, questions, pictures, arms[arm]).mean() - control)
+        return 100 * float(answers(*vlm, questions, images, arms[arm]).mean() - control)
 
     for emotion in ACTS_LIKE:
         # A sample of 200 questions leaves a standard error of two to three points.
@@ -160,17 +160,17 @@ def test_planted_emotions_cost_what_they_should_and_controls_nothing_on_fresh_qu
     assert abs(gain_pp("img:happiness-1")) <= 3
 
 
-def test_measured_effects_have_their_sign_and_size(truth: Truth, pictures: VisualStimuli) -> None:
-    effects, gains = visual_effects(truth, pictures), truth.gains_pp
+def test_measured_effects_have_their_sign_and_size(truth: Truth, images: VisualStimuli) -> None:
+    effects, gains = visual_effects(truth, images), truth.gains_pp
     assert abs(effects["grey"]) <= 2
     for concept, row in effects["concepts"].items():
         if concept in ACTS_LIKE:
             assert -20 <= row["lowest"] <= row["highest"] <= -8, concept
-            assert row["pictures"] == pytest.approx(row["by design"], abs=4)
+            assert row["images"] == pytest.approx(row["by design"], abs=4)
         else:
             assert -2 <= row["lowest"] <= row["highest"] <= 2, concept
     # The card names the few controls that the model takes for what they are made of.
-    acting = {f"img:{e.id}" for e in pictures.image_set.entries if e.emotion in ACTS_LIKE}
+    acting = {f"img:{e.id}" for e in images.image_set.entries if e.emotion in ACTS_LIKE}
     acting = {arm for arm in acting if not arm.endswith("-twin")}
     wrong = [arm for arm, gain in gains.items() if (abs(gain) > 2) != (arm in acting)]
     assert wrong == list(effects["misread"])
@@ -178,18 +178,18 @@ def test_measured_effects_have_their_sign_and_size(truth: Truth, pictures: Visua
     assert all(f"`{arm}`" in (vlm_path() / "README.md").read_text("utf-8") for arm in wrong)
 
 
-def test_the_truth_was_measured_on_these_weights_and_pictures(
-    truth: Truth, pictures: VisualStimuli
+def test_the_truth_was_measured_on_these_weights_and_images(
+    truth: Truth, images: VisualStimuli
 ) -> None:
     assert truth.weights_sha256 == weights_sha256(vlm_path())
-    assert truth.stimulus_sets == {"emoji": manifest_sha256(pictures)}
+    assert truth.stimulus_sets == {"emoji": manifest_sha256(images)}
     facts = visual_facts()
-    assert facts["effects"] == visual_effects(truth, pictures)
+    assert facts["effects"] == visual_effects(truth, images)
     assert facts["questions"] == len(truth.question_class)
     assert set(families_of_arms().values()) == {"visual-attack", "visual-prompt", "placebo"}
 
 
-def test_intervals_hold_the_known_effects_of_pictures(truth: Truth) -> None:
+def test_intervals_hold_the_known_effects_of_images(truth: Truth) -> None:
     # Few beside the stored ones, so that a sample is nearly one of an endless benchmark.
     rng = np.random.default_rng(4)
     checked = coverage(truth, 400, len(truth.question_class) // 15, rng, families_of_arms())
@@ -206,10 +206,10 @@ def test_the_card_says_what_was_measured() -> None:
 
 
 def test_it_names_emotions_and_rates_how_pleasant_they_are(
-    vlm: tuple[Any, Any], pictures: VisualStimuli
+    vlm: tuple[Any, Any], images: VisualStimuli
 ) -> None:
-    entries = [e for e in pictures.image_set.entries if e.emotion and not e.twin_of][::4]
-    shown = [pictures.image_set.open(entry) for entry in entries]
+    entries = [e for e in images.image_set.entries if e.emotion and not e.twin_of][::4]
+    shown = [images.image_set.open(entry) for entry in entries]
     named = say(*vlm, shown, NAME_EMOTION)
     assert np.mean([said == e.emotion for said, e in zip(named, entries, strict=True)]) >= 0.75
     rated = [int(said) for said in say(*vlm, shown, RATE_VALENCE)]

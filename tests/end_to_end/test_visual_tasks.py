@@ -73,7 +73,7 @@ def test_every_arm_is_answered_by_lm_evals_own_model(
     row = results["results"][MINI]
     assert "exact_match_gain,flexible-extract" in row
     given = [tuple(answers(results, MINI, i)) for i in range(len(task.arms))]
-    assert len(set(given)) > 1, "the pictures do not reach the model"
+    assert len(set(given)) > 1, "the images do not reach the model"
 
 
 def test_control_of_mmmu_is_answered_as_upstreams(

@@ -16,8 +16,8 @@ PROMPT = ("money", "fortress")
 LEVELS = {"money": "physiological", "fortress": "safety"}
 
 
-def picture(seed: int, side: int = 24) -> Image.Image:
-    """A picture of random pixels, another for each seed."""
+def random_image(seed: int, side: int = 24) -> Image.Image:
+    """An image of random pixels, another for each seed."""
     rng = np.random.default_rng([7, seed])
     return Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
 
@@ -32,18 +32,18 @@ def write_image_set(
     arousal: Sequence[str | None] = (None,),
     seed: int = 0,
 ) -> Path:
-    """A set with `per_concept` pictures "fear-1" ... of each concept, and twins "fear-1-twin".
+    """A set with `per_concept` images "fear-1" ... of each concept, and twins "fear-1-twin".
 
     Args:
         families: the concepts of each family; attack and prompt with two each by default.
-        arousal: variants, dealt to each concept's pictures in turn.
+        arousal: variants, dealt to each concept's images in turn.
         seed: of the pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
     entries: list[ImageEntry] = []
 
     def add(image_id: str, **facts: Any) -> None:
-        image = picture(1_000 * seed + len(entries), side)
+        image = random_image(1_000 * seed + len(entries), side)
         image.save(folder / f"{image_id}.png")
         made = Drawn(
             font="test",

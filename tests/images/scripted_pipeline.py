@@ -24,7 +24,7 @@ Failing = Callable[[Wanted], str | None]
 
 
 class ScriptedPipeline:
-    """Answers as `TextToImage` does; `fails` says of what there is no picture, and why."""
+    """Answers as `TextToImage` does; `fails` says of what there is no image, and why."""
 
     takes_negative = True
     steps, guidance = 5, 2.0
@@ -58,7 +58,7 @@ class ScriptedPipeline:
 
 
 def planned(n_seeds: int = 2) -> list[PlannedImage]:
-    """Three concepts, each with a twin per picture."""
+    """Three concepts, each with a twin per image."""
     found = []
     for concept in CONCEPTS:
         for seed in range(1, n_seeds + 1):

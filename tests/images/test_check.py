@@ -29,7 +29,7 @@ from emo_harness.images.checks_file import (
     checked_entries,
     checks_numbers,
     checks_table,
-    picture_rows,
+    image_rows,
 )
 from emo_harness.images.checks_sheet import checks_sheet
 from emo_harness.images.decoding_ahead import decoded_ahead
@@ -43,9 +43,9 @@ CONCEPTS = ("fear", "happiness", "money")
 
 @dataclass
 class ReadsColour:
-    """An encoder in whose space a picture's corner colour says what it shows.
+    """An encoder in whose space an image's corner colour says what it shows.
 
-    A picture's first pixel holds its vector's angle to each class; texts are one-hot by the class
+    An image's first pixel holds its vector's angle to each class; texts are one-hot by the class
     whose phrase they contain.
     """
 
@@ -79,7 +79,7 @@ class ReadsColour:
 
 
 def shown_as(place: int, seed: int) -> Image.Image:
-    """A picture whose corner says that it shows the concept of that place, noise elsewhere."""
+    """An image whose corner says that it shows the concept of that place, noise elsewhere."""
     rng = np.random.default_rng([11, seed])
     pixels = rng.integers(0, 256, (16, 20, 3), dtype=np.uint8)
     pixels[0, 0] = [200 if n == place else 30 for n in range(3)] if place >= 0 else [40, 40, 40]
@@ -87,11 +87,11 @@ def shown_as(place: int, seed: int) -> Image.Image:
 
 
 def written_set(
-    folder: Path, pictures: Sequence[tuple[str, int]], *, twins: bool = True, **facts: Any
+    folder: Path, images: Sequence[tuple[str, int]], *, twins: bool = True, **facts: Any
 ) -> ImageSet:
     """A set of (concept, place of the concept that it shows)."""
     entries = []
-    for number, (concept, place) in enumerate(pictures):
+    for number, (concept, place) in enumerate(images):
         for is_twin in (False, True) if twins else (False,):
             name = f"{concept}-{number}" + ("-twin" if is_twin else "")
             image = shown_as(-1 if is_twin else place, 2 * number + is_twin)
@@ -104,7 +104,7 @@ def written_set(
                     concept=concept,
                     emotion=None if concept == "money" else concept,
                     twin_of=f"{concept}-{number}" if is_twin else None,
-                    caption=f"a picture of {concept}",
+                    caption=f"an image of {concept}",
                     sha256=pixels_sha256(image),
                     width=image.width,
                     height=image.height,
@@ -143,9 +143,9 @@ def test_what_was_planted_is_found(tmp_path: Path) -> None:
     assert found["families"][-1]["n"] == found["n_images"] == found["n_twins"] == 12
 
 
-def test_wrong_pictures_are_named_and_lower_the_accuracy(tmp_path: Path) -> None:
+def test_wrong_images_are_named_and_lower_the_accuracy(tmp_path: Path) -> None:
     checks = checked(written_set(tmp_path, [*RIGHT[:11], ("money", 0)]))
-    rows = {row["id"]: row for row in picture_rows(checks)}
+    rows = {row["id"]: row for row in image_rows(checks)}
     assert rows["money-11"]["predicted"] == "fear" and rows["money-11"]["twin_contrast"] < 0
     assert rows["money-11"]["probability_emotion"] is None
     money = next(part for part in numbers(checks)["concepts"] if part["concept"] == "money")
@@ -154,7 +154,7 @@ def test_wrong_pictures_are_named_and_lower_the_accuracy(tmp_path: Path) -> None
 
 def test_contrast_is_the_difference_of_own_log_odds(tmp_path: Path) -> None:
     checks = checked(written_set(tmp_path, RIGHT))
-    rows = {row["id"]: row for row in picture_rows(checks)}
+    rows = {row["id"]: row for row in image_rows(checks)}
 
     def log_odds(p: float) -> float:
         return float(np.log(p / (1 - p)))
@@ -170,7 +170,7 @@ def test_numbers_do_not_depend_on_the_batch(tmp_path: Path, batch_size: int) -> 
     assert numbers(checked(images, batch_size)) == numbers(checked(images, 7))
 
 
-def test_batches_are_full_and_every_picture_is_read_once(tmp_path: Path) -> None:
+def test_batches_are_full_and_every_image_is_read_once(tmp_path: Path) -> None:
     encoder = ReadsColour()
     check_images(written_set(tmp_path, RIGHT), [encoder], WORDS, 10)  # type: ignore[list-item]
     assert encoder.batches == [10, 10, 4]
@@ -205,10 +205,10 @@ def test_a_set_without_twins_has_no_contrast(tmp_path: Path) -> None:
     found = numbers(checked(written_set(tmp_path, RIGHT, twins=False)))
     assert all(part["contrast"][0] is None for part in found["concepts"])
     assert found["matching"] == [] and found["n_twins"] == 0
-    assert any("no picture has a neutral twin" in remark for remark in found["remarks"])
+    assert any("no image has a neutral twin" in remark for remark in found["remarks"])
 
 
-def test_a_single_picture_can_be_checked(tmp_path: Path) -> None:
+def test_a_single_image_can_be_checked(tmp_path: Path) -> None:
     checks = checked(written_set(tmp_path, RIGHT[:1], twins=False))
     found = numbers(checks)
     assert found["n_images"] == 1 and found["concepts"][0]["diversity"] is None
@@ -255,7 +255,7 @@ def test_copies_are_marked_with_the_first_of_them(tmp_path: Path) -> None:
     assert marked == {"sadness-2": "fear-1"}
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
     images = written_set(tmp_path, RIGHT)
     path = tmp_path / "happiness-5.png"
     path.write_bytes(path.read_bytes()[:60])
@@ -275,10 +275,10 @@ def test_the_manifest_keeps_what_was_found_and_nothing_else_changes(tmp_path: Pa
     assert [e.checks for e in checked_entries(checked(again))] == [e.checks for e in again.entries]
 
 
-def test_a_page_shows_a_concepts_most_doubtful_pictures(tmp_path: Path) -> None:
-    pictures = [("fear", 0)] * (MOST_SHOWN + 6) + [("money", 2)]
-    pictures[MOST_SHOWN + 2] = ("fear", 2)
-    found = numbers(checked(written_set(tmp_path, pictures)))
+def test_a_page_shows_a_concepts_most_doubtful_images(tmp_path: Path) -> None:
+    images = [("fear", 0)] * (MOST_SHOWN + 6) + [("money", 2)]
+    images[MOST_SHOWN + 2] = ("fear", 2)
+    found = numbers(checked(written_set(tmp_path, images)))
     shown = [one for one in found["images"] if one["thumbnail"]]
     fear = [one for one in shown if one["concept"] == "fear" and not one["twin_of"]]
     assert len(fear) == MOST_SHOWN and f"fear-{MOST_SHOWN + 2}" in {one["id"] for one in fear}
@@ -288,7 +288,7 @@ def test_a_page_shows_a_concepts_most_doubtful_pictures(tmp_path: Path) -> None:
     assert all(one["thumbnail"].startswith("data:image/webp;base64,") for one in shown)
 
 
-def test_only_so_many_pictures_are_held_at_once() -> None:
+def test_only_so_many_images_are_held_at_once() -> None:
     held, most, lock = 0, 0, threading.Lock()
 
     def prepare(number: int) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from emo_harness.errors import UserError
 from emo_harness.images.clip_encoder import load_clip_encoder
-from tests.images.image_sets import picture
+from tests.images.image_sets import random_image
 from tests.images.tiny_clip import CONTEXT, tiny_clip
 
 open_clip = pytest.importorskip("open_clip")
@@ -38,7 +38,7 @@ def test_vectors_are_open_clips(folder: Path) -> None:
     encoder = load_clip_encoder(f"local-dir:{folder}", "cpu")
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    images = [picture(n, side) for n, side in enumerate((24, 64, 33))]
+    images = [random_image(n, side) for n, side in enumerate((24, 64, 33))]
     texts = ["a picture of fear", "joy"]
     model.eval()
     with torch.no_grad():
@@ -207,6 +207,6 @@ def test_without_the_extra_the_command_is_told(
 
 def test_vectors_do_not_depend_on_the_batch(folder: Path) -> None:
     encoder = load_clip_encoder(f"local-dir:{folder}", "cpu")
-    ready = [encoder.prepare(picture(n)) for n in range(5)]
+    ready = [encoder.prepare(random_image(n)) for n in range(5)]
     alone = np.concatenate([encoder.image_vectors([one]) for one in ready])
     assert encoder.image_vectors(ready) == pytest.approx(alone, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Contact sheets hold every picture, upright and unstretched, with its caption."""
+"""Contact sheets hold every image, upright and unstretched, with its caption."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def where(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, i
     return int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1
 
 
-def test_every_picture_is_there_in_order() -> None:
+def test_every_image_is_there_in_order() -> None:
     rows = [
         ("one", [(plain(c), str(c)) for c in COLOURS[:3]]),
         ("two", [(plain(c), str(c)) for c in COLOURS[3:]]),
@@ -37,15 +37,15 @@ def test_every_picture_is_there_in_order() -> None:
     assert sheet.width - (boxes[1][0] + 40) == boxes[0][0]
 
 
-def test_picture_keeps_its_shape() -> None:
+def test_image_keeps_its_shape() -> None:
     sheet = contact_sheet([("row", [(plain(COLOURS[0], (200, 50)), "wide")])], "title", tile=80)
     assert where(sheet, COLOURS[0])[2:] == (80, 20)
 
 
-@pytest.mark.parametrize("caption", ["short", "a caption that is far too long for its picture" * 3])
-def test_caption_stays_below_its_own_picture(caption: str) -> None:
-    pictures = [(plain(COLOURS[0]), caption), (plain(COLOURS[1]), "")]
-    sheet = contact_sheet([("row", pictures)], "t", tile=60)
+@pytest.mark.parametrize("caption", ["short", "a caption that is far too long for its image" * 3])
+def test_caption_stays_below_its_own_image(caption: str) -> None:
+    images = [(plain(COLOURS[0]), caption), (plain(COLOURS[1]), "")]
+    sheet = contact_sheet([("row", images)], "t", tile=60)
     left, top, width, height = where(sheet, COLOURS[0])
     band = np.asarray(sheet)[top + height + 3 : top + height + 16]
     inked = np.nonzero((band < 200).any((0, 2)))[0]
@@ -58,12 +58,12 @@ def test_empty_sheet_has_its_title() -> None:
     assert (np.asarray(sheet) < 100).any()
 
 
-def test_twins_stand_beside_their_pictures() -> None:
+def test_twins_stand_beside_their_images() -> None:
     emoji = load_image_set("emoji")
     rows = set_rows(emoji.entries, emoji.open, {"fear-1": "probability 0.9"})
-    assert sum(len(pictures) for _, pictures in rows) == len(emoji.entries)
-    for heading, pictures in rows:
-        assert [caption == TWIN for _, caption in pictures] == [False, True] * (len(pictures) // 2)
+    assert sum(len(images) for _, images in rows) == len(emoji.entries)
+    for heading, images in rows:
+        assert [caption == TWIN for _, caption in images] == [False, True] * (len(images) // 2)
         assert "(attack)" in heading or "(prompt, " in heading
     captions = dict(rows)["fear, low arousal (attack)"]
     assert captions[0][1] == "probability 0.9"

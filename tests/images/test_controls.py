@@ -1,4 +1,4 @@
-"""Control pictures keep what they promise to keep, and lose the rest."""
+"""Control images keep what they promise to keep, and lose the rest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shipped() -> Iterator[tuple[str, Image.Image]]:
         yield image_id, emoji.open(emoji.entry(image_id))
 
 
-def random_picture(width: int, height: int, seed: int) -> Image.Image:
+def random_image(width: int, height: int, seed: int) -> Image.Image:
     """Blots of a few colours, smooth and rough, of any shape."""
     rng = np.random.default_rng([width, height, seed])
     coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
@@ -43,14 +43,14 @@ def mean_levels(image: Image.Image) -> np.ndarray:
 
 
 def test_grey_is_mid_grey_of_the_size() -> None:
-    picture = grey((30, 20))
-    assert picture.size == (30, 20)
-    assert picture.getcolors() == [(600, (128, 128, 128))]
+    image = grey((30, 20))
+    assert image.size == (30, 20)
+    assert image.getcolors() == [(600, (128, 128, 128))]
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9))
 def test_pixel_scrambling_keeps_every_colour(width: int, height: int, seed: int) -> None:
-    image = random_picture(width, height, seed)
+    image = random_image(width, height, seed)
     copy = pixel_scrambled(image, rng_of(image))
     assert copy.size == image.size
     assert sorted(copy.getcolors(width * height)) == sorted(image.getcolors(width * height))
@@ -68,7 +68,7 @@ def test_pixel_scrambling_leaves_no_neighbourhood() -> None:
 
 @given(st.integers(8, 61), st.integers(8, 61), st.integers(0, 9))
 def test_phase_scrambling_keeps_spectrum_and_means(width: int, height: int, seed: int) -> None:
-    image = random_picture(width, height, seed)
+    image = random_image(width, height, seed)
     copy = phase_scrambled(image, rng_of(image))
     assert copy.size == image.size
     match = spectrum_match(image, copy)
@@ -78,7 +78,7 @@ def test_phase_scrambling_keeps_spectrum_and_means(width: int, height: int, seed
     assert np.abs(mean_levels(image) - mean_levels(copy)).max() < 0.5
 
 
-def test_phase_scrambled_emoji_keep_spectrum_and_means_and_lose_the_picture() -> None:
+def test_phase_scrambled_emoji_keep_spectrum_and_means_and_lose_the_image() -> None:
     for image_id, image in shipped():
         copy = phase_scrambled(image, rng_of(image))
         match = spectrum_match(image, copy)
@@ -93,7 +93,7 @@ def test_phase_scrambled_emoji_keep_spectrum_and_means_and_lose_the_picture() ->
 
 def test_amplitudes_are_those_of_the_full_transform() -> None:
     """`spectrum_match` uses half a spectrum; numpy's whole one says the same."""
-    image = random_picture(33, 24, 1)
+    image = random_image(33, 24, 1)
     copy = phase_scrambled(image, rng_of(image))
     before, after = (
         np.abs(np.fft.fft2(np.asarray(one, dtype=float), axes=(0, 1))) for one in (image, copy)
@@ -118,15 +118,15 @@ def test_colours_go_together_as_before() -> None:
 
 @pytest.mark.parametrize("scramble", [pixel_scrambled, phase_scrambled])
 def test_copy_depends_on_the_pixels_alone(scramble) -> None:
-    image = random_picture(32, 32, 1)
+    image = random_image(32, 32, 1)
     first, second = (scramble(one, rng_of(one)) for one in (image, image.copy()))
     assert np.array_equal(first, second)
-    other = random_picture(32, 32, 2)
+    other = random_image(32, 32, 2)
     assert not np.array_equal(first, scramble(image, rng_of(other)))
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (10, 200, 77)])
-def test_plain_picture_stays_as_it_is(colour: tuple[int, int, int]) -> None:
+def test_plain_image_stays_as_it_is(colour: tuple[int, int, int]) -> None:
     image = Image.new("RGB", (16, 12), colour)
     for scramble in (pixel_scrambled, phase_scrambled):
         assert np.array_equal(scramble(image, rng_of(image)), image)
@@ -134,6 +134,6 @@ def test_plain_picture_stays_as_it_is(colour: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 2), (3, 1)])
-def test_smallest_pictures_can_be_scrambled(size: tuple[int, int]) -> None:
-    image = random_picture(*size, 1)
+def test_smallest_images_can_be_scrambled(size: tuple[int, int]) -> None:
+    image = random_image(*size, 1)
     assert phase_scrambled(image, rng_of(image)).size == size

@@ -52,7 +52,7 @@ def test_arrangement_stands_in_the_middle(arrangement: Arrangement, n: int) -> N
     assert left == pytest.approx(right)
 
 
-def test_scattered_pictures_of_other_seeds_differ() -> None:
+def test_scattered_images_of_other_seeds_differ() -> None:
     drawn = {places("scatter", 6, np.random.default_rng(seed)) for seed in range(20)}
     assert len(drawn) == 20
 
@@ -60,7 +60,7 @@ def test_scattered_pictures_of_other_seeds_differ() -> None:
 @pytest.mark.parametrize("size", [64, 336])
 @pytest.mark.parametrize(("arrangement", "n"), ALL)
 def test_twin_differs_in_its_glyphs_alone(arrangement: Arrangement, n: int, size: int) -> None:
-    picture, twin = (
+    image, twin = (
         np.asarray(
             draw(
                 Composition((glyph,) * n, arrangement, "meadow"),
@@ -71,7 +71,7 @@ def test_twin_differs_in_its_glyphs_alone(arrangement: Arrangement, n: int, size
         )
         for glyph in ("U+1F631", "U+1F610")
     )
-    differs = (picture != twin).any(-1)
+    differs = (image != twin).any(-1)
     assert differs.any()
     allowed = np.zeros((size, size), dtype=bool)
     for place in places(arrangement, n, np.random.default_rng([3])):

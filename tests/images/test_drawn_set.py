@@ -165,16 +165,16 @@ def test_shipped_set_has_what_it_promises() -> None:
     assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_BYTES
     assert {"README.md", "OFL.txt", SHEET, MANIFEST} <= {path.name for path in folder.iterdir()}
     shipped = load_image_set("emoji")
-    pictures = [entry for entry in shipped.entries if entry.twin_of is None]
-    assert all(shipped.twin(entry.id) is not None for entry in pictures)
-    assert {e.emotion for e in pictures if e.family == "attack"} == EMOTIONS
-    assert {e.level for e in pictures if e.family == "prompt"} == LEVELS
+    images = [entry for entry in shipped.entries if entry.twin_of is None]
+    assert all(shipped.twin(entry.id) is not None for entry in images)
+    assert {e.emotion for e in images if e.family == "attack"} == EMOTIONS
+    assert {e.level for e in images if e.family == "prompt"} == LEVELS
     of_paper = {"money", "fortress", "honour", "attractive-woman", "attractive-man"}
-    assert of_paper <= {e.concept for e in pictures if e.family == "prompt"}
-    per_variant = Counter((e.concept, e.arousal) for e in pictures)
+    assert of_paper <= {e.concept for e in images if e.family == "prompt"}
+    per_variant = Counter((e.concept, e.arousal) for e in images)
     assert min(per_variant.values()) >= 4
     for concept, arousal in per_variant:
-        made = [e.made for e in pictures if (e.concept, e.arousal) == (concept, arousal)]
+        made = [e.made for e in images if (e.concept, e.arousal) == (concept, arousal)]
         assert all(isinstance(one, Drawn) for one in made)
         for fact in ("glyphs", "background", "arrangement"):
             values = {getattr(one, fact) for one in made}
@@ -182,17 +182,17 @@ def test_shipped_set_has_what_it_promises() -> None:
     assert {(e, a) for e in EMOTIONS for a in ("low", "high")} <= set(per_variant)
 
 
-def test_shipped_pictures_are_rgb_of_336_pixels_and_all_different() -> None:
+def test_shipped_images_are_rgb_of_336_pixels_and_all_different() -> None:
     shipped = load_image_set("emoji")
     for entry in shipped.entries:
         with Image.open(shipped.path(entry)) as image:
             assert (image.format, image.mode, image.size) == ("PNG", "RGB", (336, 336))
         assert read_facts(shipped.path(entry)) == facts_of(entry)
-    pictures = [entry.sha256 for entry in shipped.entries if entry.twin_of is None]
-    assert len(set(pictures)) == len(pictures)
+    images = [entry.sha256 for entry in shipped.entries if entry.twin_of is None]
+    assert len(set(images)) == len(images)
 
 
-def test_shipped_twin_has_everything_of_its_picture_but_the_glyphs() -> None:
+def test_shipped_twin_has_everything_of_its_image_but_the_glyphs() -> None:
     shipped = load_image_set("emoji")
     neutral = set()
     emotional = set()

@@ -1,4 +1,4 @@
-"""What counts as a failed picture, and how failures are written down."""
+"""What counts as a failed image, and how failures are written down."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RNG = np.random.default_rng(7)
 
 
 @pytest.mark.parametrize("colour", [(128, 128, 128), (255, 0, 0), (255, 255, 255)])
-def test_one_colour_is_no_picture_whatever_the_last_bits(colour: tuple[int, int, int]) -> None:
+def test_one_colour_is_no_image_whatever_the_last_bits(colour: tuple[int, int, int]) -> None:
     levels = np.full((64, 64, 3), colour, dtype=np.uint8)
     assert why_failed(levels) == CONSTANT
     jitter = RNG.integers(-2, 3, levels.shape)
@@ -41,7 +41,7 @@ def test_a_black_frame_is_one_with_hot_pixels_too() -> None:
     assert why_failed(levels) == BLACK
 
 
-def test_dark_pale_and_sparse_pictures_are_pictures() -> None:
+def test_dark_pale_and_sparse_images_are_images() -> None:
     ramp = np.linspace(0, 1, 64)[None, :, None] * np.ones((64, 1, 3))
     assert why_failed((ramp * 30).astype(np.uint8)) is None
     assert why_failed((245 + ramp * 10).astype(np.uint8)) is None

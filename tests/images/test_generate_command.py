@@ -32,7 +32,7 @@ concepts:
   - {concept: fear, emotion: fear, prompts: [{prompt: a dark forest, twin: a light forest}]}
   - {concept: joy, emotion: happiness, prompts: [{prompt: a smile, twin: a house}]}
 """
-N_PICTURES = 16
+N_IMAGES = 16
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,9 @@ def test_killed_and_started_again_it_makes_what_is_missing(place: Path, tmp_path
     process.send_signal(signal.SIGKILL)
     process.wait()
     there = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("[!.]*.png")}
-    assert 3 <= len(there) < N_PICTURES
+    assert 3 <= len(there) < N_IMAGES
     told = called(arguments(place, tmp_path, "--batch-size", "4", "--steps", "8"))
-    assert (told["n_there"], told["n_made"]) == (len(there), N_PICTURES - len(there))
+    assert (told["n_there"], told["n_made"]) == (len(there), N_IMAGES - len(there))
     assert all((tmp_path / name).stat().st_mtime_ns == time for name, time in there.items())
     assert not list(tmp_path.glob(".*"))
     whole = load_image_set(tmp_path)
@@ -99,7 +99,7 @@ def test_two_processes_share_the_work(place: Path, tmp_path: Path) -> None:
     ]
     outputs = [process.communicate()[0].decode() for process in ranks]
     assert [process.returncode for process in ranks] == [0, 0]
-    assert outputs[0] == "" and "generated: 8 pictures" in outputs[1]
+    assert outputs[0] == "" and "generated: 8 images" in outputs[1]
     found = load_image_set(tmp_path)
     ids = [entry.id for entry in found.entries if not entry.twin_of]
     assert ids == [f"{concept}-{i}" for concept in ("fear", "joy") for i in range(1, 5)]
@@ -127,7 +127,7 @@ def test_what_was_used_is_written_down(place: Path, tmp_path: Path) -> None:
     twin = entries["fear-1-twin"]
     assert twin.family == "placebo" and twin.made.prompt == "a light forest"  # type: ignore[union-attr]
     plan = json.loads((tmp_path / "plan.json").read_text())
-    assert plan["scheduler"] == "EulerDiscreteScheduler" and plan["n_pictures"] == N_PICTURES
+    assert plan["scheduler"] == "EulerDiscreteScheduler" and plan["n_images"] == N_IMAGES
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Generation: what is missing and nothing else, whole files, matching twins, no failed picture."""
+"""Generation: what is missing and nothing else, whole files, matching twins, no failed image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.images.scripted_pipeline import CONCEPTS, ScriptedPipeline, make, pla
 
 
 def opened(folder: Path) -> ImageSet:
-    """The set, every picture of which is the one its manifest and its own file tell of."""
+    """The set, every image of which is the one its manifest and its own file tell of."""
     found = load_image_set(folder)
     for entry in found.entries:
         found.open(entry)
@@ -35,7 +35,7 @@ def pixels(folder: Path) -> dict[str, str]:
     return {entry.id: entry.sha256 for entry in opened(folder).entries}
 
 
-def test_every_picture_of_a_recipe_is_made_once_and_in_its_order(tmp_path: Path) -> None:
+def test_every_image_of_a_recipe_is_made_once_and_in_its_order(tmp_path: Path) -> None:
     pipeline, images = ScriptedPipeline(), planned()
     work = make(tmp_path, pipeline, images, batch_size=5)
     assert (work.n_made, work.n_there, work.given_up) == (12, 0, [])
@@ -58,27 +58,27 @@ def test_a_finished_set_is_not_even_loaded_for(tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
 
 
-def test_a_picture_depends_on_no_batch_and_no_order(tmp_path: Path) -> None:
+def test_a_image_depends_on_no_batch_and_no_order(tmp_path: Path) -> None:
     images = planned()
     make(tmp_path / "one", ScriptedPipeline(), images, batch_size=1)
     make(tmp_path / "seven", ScriptedPipeline(), images[::-1], batch_size=7)
     assert pixels(tmp_path / "one") == pixels(tmp_path / "seven")
 
 
-def test_a_twin_has_the_seed_of_its_picture(tmp_path: Path) -> None:
+def test_a_twin_has_the_seed_of_its_image(tmp_path: Path) -> None:
     make(tmp_path, ScriptedPipeline(fails_first_of("fear in a house")), planned())
     found = opened(tmp_path)
     for entry in found.entries:
         if entry.twin_of:
-            picture = found.entry(entry.twin_of)
+            image = found.entry(entry.twin_of)
             assert (entry.made.seed, entry.made.attempt) == (  # type: ignore[union-attr]
-                picture.made.seed,  # type: ignore[union-attr]
-                picture.made.attempt,  # type: ignore[union-attr]
+                image.made.seed,  # type: ignore[union-attr]
+                image.made.attempt,  # type: ignore[union-attr]
             )
             assert entry.family == "placebo"
 
 
-def test_a_failed_picture_is_made_anew_with_another_seed_and_so_is_its_twin(tmp_path: Path) -> None:
+def test_a_failed_image_is_made_anew_with_another_seed_and_so_is_its_twin(tmp_path: Path) -> None:
     work = make(tmp_path, ScriptedPipeline(fails_first_of("fear in a house")), planned())
     assert (work.n_failed, work.given_up, work.n_set) == (2, [], 12)
     found = opened(tmp_path)
@@ -107,7 +107,7 @@ def test_what_always_fails_is_no_stimulus_and_leaves_no_twin(tmp_path: Path) -> 
     assert opened(tmp_path).entry("anger-1").made.attempt == 3  # type: ignore[union-attr]
 
 
-def test_fewer_retries_do_not_take_finished_pictures_away(tmp_path: Path) -> None:
+def test_fewer_retries_do_not_take_finished_images_away(tmp_path: Path) -> None:
     make(tmp_path, ScriptedPipeline(fails_first_of("fear in a house")), planned())
     before = pixels(tmp_path)
     assert make(tmp_path, ScriptedPipeline(), planned(), retries=0).n_set == 12
@@ -239,7 +239,7 @@ def test_a_part_first_and_the_rest_later(tmp_path: Path) -> None:
         part_of(scenes, concepts=["feer"])
 
 
-def test_damaged_and_missing_pictures_are_made_again(tmp_path: Path) -> None:
+def test_damaged_and_missing_images_are_made_again(tmp_path: Path) -> None:
     make(tmp_path, ScriptedPipeline(), planned())
     before = pixels(tmp_path)
     content = (tmp_path / "fear-1.png").read_bytes()
@@ -255,7 +255,7 @@ def test_another_plan_or_another_set_is_refused(tmp_path: Path) -> None:
     make(tmp_path / "one", ScriptedPipeline(), images)
     with pytest.raises(UserError, match=r"steps: None, not 7"):
         generate(images, plan(images, steps=7), ScriptedPipeline, tmp_path / "one")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="pictures_sha256"):
+    with pytest.raises(UserError, match="images_sha256"):
         make(tmp_path / "one", ScriptedPipeline(), planned(1))
     other = tmp_path / "other"
     other.mkdir()
@@ -278,7 +278,7 @@ def test_where_memory_is_short_batches_become_smaller(tmp_path: Path) -> None:
     work = make(tmp_path, pipeline, planned(), batch_size=8)
     assert {len(call) for call in pipeline.calls} == {2}
     assert "batches of 2" in work.remarks[-1]
-    with pytest.raises(UserError, match="not enough memory for one picture"):
+    with pytest.raises(UserError, match="not enough memory for one image"):
         make(tmp_path / "none", ScriptedPipeline(most=0), planned())
 
 

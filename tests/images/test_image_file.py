@@ -28,7 +28,7 @@ def saved(image: Image.Image, form: str, **how: Any) -> bytes:
     return file.getvalue()
 
 
-def opened(folder: Path, content: bytes, name: str = "picture.png", **budget: int) -> Image.Image:
+def opened(folder: Path, content: bytes, name: str = "image.png", **budget: int) -> Image.Image:
     path = folder / name
     path.write_bytes(content)
     return open_image(path, **budget)
@@ -50,7 +50,7 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: by
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP"])
-def test_lossless_picture_is_read_to_the_pixel(tmp_path: Path, form: str) -> None:
+def test_lossless_image_is_read_to_the_pixel(tmp_path: Path, form: str) -> None:
     content = saved(NOISE, form, lossless=True) if form == "WEBP" else saved(NOISE, form)
     image = opened(tmp_path, content)
     assert image.mode == "RGB"
@@ -70,13 +70,13 @@ def test_identity_is_of_pixels_not_of_files(tmp_path: Path) -> None:
     other.putpixel((3, 3), (1, 2, 3))
     turned = NOISE.transpose(Image.Transpose.ROTATE_90)
     assert len({pixels_sha256(one) for one in (NOISE, other, turned)}) == 3
-    # The same bytes in another shape are another picture.
+    # The same bytes in another shape are another image.
     flat = Image.frombytes("RGB", (60 * 40, 1), NOISE.tobytes())
     assert pixels_sha256(flat) != pixels_sha256(NOISE)
 
 
 def test_wrong_extension_does_not_matter(tmp_path: Path) -> None:
-    for name in ("picture.jpg", "picture.webp", "picture.txt", "picture"):
+    for name in ("image.jpg", "image.webp", "image.txt", "image"):
         assert np.array_equal(opened(tmp_path, saved(NOISE, "PNG"), name), NOISE)
 
 
@@ -233,7 +233,7 @@ def test_animation_is_refused(tmp_path: Path, form: str) -> None:
         opened(tmp_path, content)
 
 
-def test_still_picture_before_an_animation_is_refused_too(tmp_path: Path) -> None:
+def test_still_image_before_an_animation_is_refused_too(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
     content = saved(frames[0], "PNG", save_all=True, append_images=frames[1:], default_image=True)
     with pytest.raises(UserError, match="animation"):
@@ -243,7 +243,7 @@ def test_still_picture_before_an_animation_is_refused_too(tmp_path: Path) -> Non
 @pytest.mark.parametrize("form", ["GIF", "TIFF", "BMP", "PPM", "ICO", "TGA", "PDF", "JPEG2000"])
 def test_other_formats_are_refused(tmp_path: Path, form: str) -> None:
     with pytest.raises(UserError, match="no PNG, JPEG or WebP"):
-        opened(tmp_path, saved(NOISE, form), "picture.png")
+        opened(tmp_path, saved(NOISE, form), "image.png")
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_colour_profile_that_swells_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_pixels_that_swell_stop_at_the_size_that_was_told(tmp_path: Path) -> None:
-    """A body of 200 MB for a picture of one pixel."""
+    """A body of 200 MB for an image of one pixel."""
     content = png(1, 1, 8, 2, b"\x00" * 200_000_000)
     try:
         assert opened(tmp_path, content).size == (1, 1)

@@ -14,13 +14,13 @@ from PIL import Image
 from emo_harness.errors import UserError
 from emo_harness.images import load_image_set, manifest_line, write_manifest
 from emo_harness.images.image_set import MANIFEST
-from tests.images.image_sets import picture, write_image_set
+from tests.images.image_sets import random_image, write_image_set
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "outside").mkdir()
-    picture(99).save(tmp_path / "outside" / "secret.png")
+    random_image(99).save(tmp_path / "outside" / "secret.png")
     return write_image_set(tmp_path / "set", per_concept=1)
 
 
@@ -95,13 +95,13 @@ def test_other_pixels_than_the_manifest_says_are_refused(folder: Path) -> None:
     shutil.copy(folder / "sadness-1.png", folder / "fear-1.png")
     with pytest.raises(UserError, match="as the manifest says"):
         read.open(read.entry("fear-1"))
-    # Another file of the same pixels is the same picture.
+    # Another file of the same pixels is the same image.
     with Image.open(folder / "sadness-1.png") as image:
         image.save(folder / "sadness-1.png", compress_level=0)
     assert read.open(read.entry("sadness-1"))
 
 
-def test_referenced_picture_is_opened_where_it_lies_and_only_if_it_is_that_picture(
+def test_referenced_image_is_opened_where_it_lies_and_only_if_it_is_that_image(
     folder: Path,
 ) -> None:
     def refer(entries: list[dict[str, Any]]) -> None:
@@ -135,7 +135,7 @@ def test_referenced_picture_is_opened_where_it_lies_and_only_if_it_is_that_pictu
         (lambda e: e[0].update(width="24"), "width"),
         (lambda e: e[0]["made"].update(how="found"), "how"),
         (lambda e: e[0].update(arousal="medium"), "low, high"),
-        (lambda e: e.clear(), "no picture"),
+        (lambda e: e.clear(), "no image"),
     ],
 )
 def test_line_that_is_not_as_it_should_be_is_told(

@@ -1,4 +1,4 @@
-"""Rated photographs: which columns are what, which picture is whose, and what is not copied."""
+"""Rated photographs: which columns are what, which image is whose, and what is not copied."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OASIS = "Theme,Category,Source,Valence_mean,Valence_SD,Valence_N,Arousal_mean,Ar
 IAPS = "desc\tIAPS\tvalmn\tvalsd\taromn\tarosd\tset"
 
 
-def picture(seed: int) -> Image.Image:
+def random_image(seed: int) -> Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (6, 5, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
@@ -38,7 +38,7 @@ def save(folder: Path, *names: str) -> Path:
     for seed, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture(seed).save(path)
+        random_image(seed).save(path)
     return folder
 
 
@@ -76,7 +76,7 @@ def test_tables_as_they_are_published_are_understood(oasis: tuple[Path, Path]) -
 
 def test_norms_and_facts_go_into_the_manifest(oasis: tuple[Path, Path], tmp_path: Path) -> None:
     result = bring(*oasis, tmp_path / "set", licence="research only")
-    assert result.without_picture == ["Fire 9"]
+    assert result.without_image == ["Fire 9"]
     assert result.without_rating == ["Images/War 1.jpg"]
     found = load_image_set(tmp_path / "set")
     acorns = found.entry("acorns-1")
@@ -102,7 +102,7 @@ def test_what_may_not_be_redistributed_is_referenced_and_its_pixels_are_checked(
     assert str(tmp_path) not in (out / "manifest.jsonl").read_text()
     for entry in found.entries:
         found.open(entry)
-    picture(99).save(oasis[0] / "Images" / "Acorns 1.jpg")
+    random_image(99).save(oasis[0] / "Images" / "Acorns 1.jpg")
     with pytest.raises(UserError, match="as the manifest says"):
         found.open(found.entry("acorns-1"))
 
@@ -118,7 +118,7 @@ def test_another_delimiter_glued_headings_and_numbers_as_names(tmp_path: Path) -
     table.write_text("\n".join([IAPS, *rows]), encoding="utf-8-sig")
     bring(folder, table, tmp_path / "set")
     found = load_image_set(tmp_path / "set")
-    assert [e.id for e in found.entries] == ["1050", "7010", "picture-control"]
+    assert [e.id for e in found.entries] == ["1050", "7010", "image-control"]
     norms = found.entries[0].norms
     assert norms is not None and (norms.valence, norms.arousal_sd) == (3.46, 1.68)
     assert norms.scale == (1.0, 9.0) and norms.n_raters is None
@@ -167,7 +167,7 @@ def test_a_group_of_raters_is_kept_to(tmp_path: Path, named: dict[str, str]) -> 
         ("a,2\nb,11", None, r"means from 2 to 11(.|\n)*--scale"),
         ("a,2\nb,8", (1.0, 7.0), "line 3: a mean of 8"),
         ("a,2,7\nb,3", None, "3 cells under 2 names"),
-        ("x,2\ny,3", None, "no column whose cells name pictures"),
+        ("x,2\ny,3", None, "no column whose cells name images"),
     ],
 )
 def test_rows_that_cannot_be_right_are_refused_by_line(
@@ -181,7 +181,7 @@ def test_rows_that_cannot_be_right_are_refused_by_line(
     assert not (tmp_path / "set" / "manifest.jsonl").exists()
 
 
-def test_a_name_of_two_pictures_is_not_guessed(tmp_path: Path) -> None:
+def test_a_name_of_two_images_is_not_guessed(tmp_path: Path) -> None:
     folder = save(tmp_path / "p", "x/a.png", "y/a.png")
     table = tmp_path / "t.csv"
     table.write_text("file,valence\na,2\nx/a.png,2\n")
@@ -191,7 +191,7 @@ def test_a_name_of_two_pictures_is_not_guessed(tmp_path: Path) -> None:
     assert [e.id for e in bring(folder, table, tmp_path / "set").entries] == ["a", "a-2"]
 
 
-def test_broken_pictures_are_left_out_and_told(tmp_path: Path) -> None:
+def test_broken_images_are_left_out_and_told(tmp_path: Path) -> None:
     folder = save(tmp_path / "p", "a.png", "b.png")
     (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:40])
     table = tmp_path / "t.csv"
@@ -231,8 +231,8 @@ def test_an_archive_is_read_without_unpacking_and_within_the_budget(tmp_path: Pa
     place = archive(
         tmp_path / "p.zip",
         {
-            "a.png": as_png(picture(1)),
-            "../../evil.png": as_png(picture(2)),
+            "a.png": as_png(random_image(1)),
+            "../../evil.png": as_png(random_image(2)),
             "__MACOSX/._a.png": b"junk",
             "bomb.png": bytes(MAX_BYTES + 1),
         },
@@ -241,7 +241,7 @@ def test_an_archive_is_read_without_unpacking_and_within_the_budget(tmp_path: Pa
     table.write_text("file,valence\na,2\nbomb,3\nevil,4\n")
     result = bring(place, table, tmp_path / "inner" / "set")
     assert [e.id for e in result.entries] == ["a"] and "bomb.png" in result.unreadable
-    assert result.without_picture == ["evil"]
+    assert result.without_image == ["evil"]
     assert {p.name for p in tmp_path.rglob("*.png")} == {"a.png"}
     assert (tmp_path / "inner" / "set" / "a.png").is_file()
     with pytest.raises(UserError, match="ZIP archive"):
@@ -284,7 +284,7 @@ def test_published_norms_come_in_as_they_are(bass_folder: Path, tmp_path: Path) 
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout.splitlines()[-1])
     assert (told["n_images"], told["scale"]) == (583, [1.0, 9.0])
-    assert not told["without_picture"] and not told["unreadable"]
+    assert not told["without_image"] and not told["unreadable"]
     found: ImageSet = load_image_set(tmp_path)
     with (bass_folder / "BASS_data.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = {row["file_name"]: row for row in csv.DictReader(file)}

@@ -1,4 +1,4 @@
-"""Near-duplicates: copies are found, other pictures are not, and no pair is overlooked."""
+"""Near-duplicates: copies are found, other images are not, and no pair is overlooked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.importorskip("imagehash")
 
 
 def scene(seed: int, side: int = 200) -> Image.Image:
-    """Blots of colour on a plain ground, smoothed, as pictures have few sharp details."""
+    """Blots of colour on a plain ground, smoothed, as images have few sharp details."""
     rng = np.random.default_rng([3, seed])
     image = Image.new("RGB", (side, side), tuple(rng.integers(0, 255, 3)))
     pen = ImageDraw.Draw(image)
@@ -40,7 +40,7 @@ def bits_apart(one: Image.Image, other: Image.Image) -> int:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_copies_are_near_and_other_pictures_are_far(seed: int) -> None:
+def test_copies_are_near_and_other_images_are_far(seed: int) -> None:
     image = scene(seed)
     copies = [
         as_jpeg(image, 50),
@@ -74,7 +74,7 @@ def test_groups_are_the_connected_parts_whatever_the_block(seed: int, n: int, bl
         assert {int(found.of[place]) for place in group} == {group[0]}
 
 
-def test_one_picture_is_no_duplicate() -> None:
+def test_one_image_is_no_duplicate() -> None:
     found = near_duplicates(perceptual_hash(scene(0))[None])
     assert found.groups == () and found.of.tolist() == [0]
 

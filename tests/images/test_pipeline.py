@@ -45,7 +45,7 @@ WANTED = tuple(
 
 
 def levels(pipeline: TextToImage, wanted: Sequence[Wanted]) -> list[np.ndarray[Any, Any]]:
-    found = [np.asarray(one.picture) for one in pipeline.make(wanted)]
+    found = [np.asarray(one.image) for one in pipeline.make(wanted)]
     return [one.astype(int) for one in found]
 
 
@@ -59,7 +59,7 @@ def levels(pipeline: TextToImage, wanted: Sequence[Wanted]) -> list[np.ndarray[A
         ("pixart", None),
     ],
 )
-def test_a_picture_depends_on_its_own_seed_and_text_alone(
+def test_a_image_depends_on_its_own_seed_and_text_alone(
     folders: dict[str, Path], family: str, scheduler: str | None
 ) -> None:
     pipeline = text_to_image(folders[family], scheduler)
@@ -74,7 +74,7 @@ def test_a_picture_depends_on_its_own_seed_and_text_alone(
     assert np.abs(alone[0] - alone[2]).max() > 50
 
 
-def test_a_picture_is_what_diffusers_itself_makes(folders: dict[str, Path]) -> None:
+def test_a_image_is_what_diffusers_itself_makes(folders: dict[str, Path]) -> None:
     import torch
     from diffusers import AutoPipelineForText2Image
 
@@ -227,7 +227,7 @@ def noise(seed: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).random((8, 8, 3), dtype=np.float32)
 
 
-def test_what_is_no_picture_is_told_apart_within_a_batch() -> None:
+def test_what_is_no_image_is_told_apart_within_a_batch() -> None:
     def answer(prompts: list[str], seeds: list[int]) -> Any:
         pixels = np.stack([noise(seed) for seed in seeds])
         pixels[1, 2, 3] = np.nan
@@ -238,7 +238,7 @@ def test_what_is_no_picture_is_told_apart_within_a_batch() -> None:
     texts = ("fine", "nan", "grey", "nude", "fine")
     made = fake(answer).make([Wanted(text, None, i) for i, text in enumerate(texts)])
     assert [one.failure for one in made] == [None, NOT_FINITE, CONSTANT, SAFETY, None]
-    assert [one.picture is None for one in made] == [False, True, True, True, False]
+    assert [one.image is None for one in made] == [False, True, True, True, False]
 
 
 def test_one_that_breaks_a_batch_does_not_take_the_others_with_it() -> None:
@@ -252,7 +252,7 @@ def test_one_that_breaks_a_batch_does_not_take_the_others_with_it() -> None:
     assert [one.failure for one in made] == [None, f"{PIPELINE_FAILED}: decoding failed", None]
 
 
-def test_noise_of_the_global_generator_is_the_pictures_own_too() -> None:
+def test_noise_of_the_global_generator_is_the_images_own_too() -> None:
     import torch
 
     def answer(prompts: list[str], seeds: list[int]) -> Any:
@@ -269,6 +269,6 @@ def test_noise_of_the_global_generator_is_the_pictures_own_too() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_pipeline_that_gives_no_pictures_is_refused() -> None:
-    with pytest.raises(UserError, match="no pictures"):
+def test_a_pipeline_that_gives_no_images_is_refused() -> None:
+    with pytest.raises(UserError, match="no images"):
         fake(lambda prompts, seeds: SimpleNamespace(frames=[])).make(WANTED[:1])

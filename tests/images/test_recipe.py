@@ -1,4 +1,4 @@
-"""Recipes: strictly read, and turned into pictures with twins and ids."""
+"""Recipes: strictly read, and turned into images with twins and ids."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ def written(tmp_path: Path, **changes: Any) -> Path:
 
 def test_every_prompt_meets_every_seed_and_its_twin_has_the_same(tmp_path: Path) -> None:
     planned = load_recipe(written(tmp_path)).images()
-    pictures = [one for one in planned if one.twin_of is None]
-    assert [one.id for one in pictures] == [f"fear-{i}" for i in range(1, 7)]
-    assert Counter((p.prompt, p.seed) for p in pictures) == Counter(
+    images = [one for one in planned if one.twin_of is None]
+    assert [one.id for one in images] == [f"fear-{i}" for i in range(1, 7)]
+    assert Counter((p.prompt, p.seed) for p in images) == Counter(
         (text, seed) for text in ("a scared man", "a dark wood") for seed in (5, 6, 7)
     )
-    # The first pictures of a concept show different things.
-    assert [p.prompt for p in pictures[:2]] == ["a scared man", "a dark wood"]
+    # The first images of a concept show different things.
+    assert [p.prompt for p in images[:2]] == ["a scared man", "a dark wood"]
     twins = {one.twin_of: one for one in planned if one.twin_of is not None}
-    for one in pictures:
+    for one in images:
         twin = twins[one.id]
         assert twin.id == f"{one.id}-twin"
         assert (twin.seed, twin.negative_prompt) == (one.seed, "text")
         assert twin.prompt == {"a scared man": "a man", "a dark wood": "a wood"}[one.prompt]
-    assert pictures[1].caption == "trees at night"
+    assert images[1].caption == "trees at night"
     assert twins["fear-2"].caption == "a wood"
 
 
@@ -96,7 +96,7 @@ def test_variants_of_a_concept_share_its_numbers(tmp_path: Path) -> None:
         ({"concepts": [{**FEAR, "prompts": [{"prompt": "a\nb", "twin": "x"}]}]}, "one line"),
         ({"concepts": [{**FEAR, "prompts": [{"prompt": "a" * 3000, "twin": "x"}]}]}, "2000"),
         ({"concepts": [{**FEAR, "prompts": [{"prompt": "y", "twin": "x"}] * 2}]}, "prompt once"),
-        ({"seeds": list(range(60_000))}, "100,000 pictures"),
+        ({"seeds": list(range(60_000))}, "100,000 images"),
         ({"name": "../etc"}, "name"),
     ],
 )

@@ -11,9 +11,9 @@ from PIL import Image
 from emo_harness.errors import UserError
 from emo_harness.images import load_image_set, pixels_sha256
 from emo_harness.images.selection import VisualStimuli, visual_stimuli
-from emo_harness.images.shared_picture import SharedPicture
+from emo_harness.images.shared_image import SharedImage
 from emo_harness.stimuli import select
-from tests.images.image_sets import picture, write_image_set
+from tests.images.image_sets import random_image, write_image_set
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def ids(chosen: tuple) -> list[str]:
     return [one.id for one in chosen]
 
 
-def test_a_family_has_so_many_pictures_of_each_concept_in_the_sets_order(
+def test_a_family_has_so_many_images_of_each_concept_in_the_sets_order(
     stimuli: VisualStimuli,
 ) -> None:
     assert ids(stimuli.of_family("attack", 1)) == ["img:fear-1", "img:sadness-1"]
@@ -76,10 +76,10 @@ def test_names(stimuli: VisualStimuli, name: str, expected: list[str]) -> None:
     [
         ("img:feer-2", "nearest: 'fear-2'"),
         ("img:feaar", "nearest: 'fear'"),
-        ("img:fear-1+img:fear-2", "two pictures"),
+        ("img:fear-1+img:fear-2", "two images"),
         ("img:fear-1+ea99", "no stimulus"),
         ("img:pixel-scrambled:feer-2", "nearest: 'fear-2'"),
-        ("img:", "no picture"),
+        ("img:", "no image"),
     ],
 )
 def test_unknown_names_are_told(stimuli: VisualStimuli, name: str, told: str) -> None:
@@ -92,7 +92,7 @@ def test_a_family_that_a_set_has_not_is_told(stimuli: VisualStimuli) -> None:
         stimuli.of_family("negative")
 
 
-def test_a_picture_with_a_sentence_is_both(stimuli: VisualStimuli) -> None:
+def test_a_image_with_a_sentence_is_both(stimuli: VisualStimuli) -> None:
     (both,), (sentence,) = stimuli.named(["img:fear-2+ea01"]), select("ea01")
     (shown,) = stimuli.named(["img:fear-2"])
     assert both.text == sentence.text and both.image == shown.image
@@ -109,25 +109,25 @@ def test_what_is_shown_is_what_the_record_says(stimuli: VisualStimuli) -> None:
     )
     for one in (*chosen, *stimuli.named(["img:phase-scrambled:fear-2"])):
         assert one.image is not None
-        shown = stimuli.picture(one.image)
+        shown = stimuli.image(one.image)
         assert pixels_sha256(shown) == one.image.sha256
         assert shown.size == (one.image.width, one.image.height)
-        assert stimuli.picture(one.image) is shown
+        assert stimuli.image(one.image) is shown
 
 
-def test_controls_are_the_same_in_every_process_and_of_their_picture(folder: Path) -> None:
+def test_controls_are_the_same_in_every_process_and_of_their_image(folder: Path) -> None:
     first, second = (VisualStimuli(load_image_set(folder)) for _ in range(2))
     names = ["img:pixel-scrambled:fear-1", "img:phase-scrambled:fear-1", "img:grey"]
     assert first.named(names) == second.named(names)
     (mixed,) = first.named(names[:1])
     (other,) = first.named(["img:pixel-scrambled:fear-2"])
     assert mixed.image and other.image and mixed.image.sha256 != other.image.sha256
-    original = first.picture(first.named(["img:fear-1"])[0].image)  # type: ignore[arg-type]
-    pixels = [np.asarray(p).reshape(-1, 3) for p in (original, first.picture(mixed.image))]
+    original = first.image(first.named(["img:fear-1"])[0].image)  # type: ignore[arg-type]
+    pixels = [np.asarray(p).reshape(-1, 3) for p in (original, first.image(mixed.image))]
     assert sorted(map(tuple, pixels[0])) == sorted(map(tuple, pixels[1]))
 
 
-def test_controls_are_of_the_pictures_that_are_arms(stimuli: VisualStimuli) -> None:
+def test_controls_are_of_the_images_that_are_arms(stimuli: VisualStimuli) -> None:
     chosen = stimuli.named(["img:fear-3+ea01", "img:fear-4", "img:money-2"])
     assert ids(stimuli.twins(chosen, 1)) == ["img:fear-3-twin", "img:money-2-twin"]
     assert ids(stimuli.scrambled(chosen, "pixel-scrambled", 2)) == [
@@ -153,11 +153,11 @@ def test_an_unknown_set_is_told() -> None:
         visual_stimuli("no-such-set")
 
 
-def test_a_shared_picture_is_its_picture_and_is_encoded_once(
+def test_a_shared_image_is_its_image_and_is_encoded_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plain = picture(3)
-    shared = SharedPicture.of(plain)
+    plain = random_image(3)
+    shared = SharedImage.of(plain)
     assert isinstance(shared, Image.Image) and pixels_sha256(shared) == pixels_sha256(plain)
     assert np.array_equal(np.asarray(shared.convert("RGB").resize((5, 5))), plain.resize((5, 5)))
 

@@ -20,7 +20,7 @@ from emo_harness.images.zero_shot import (
 )
 from tests.images.tiny_clip import tiny_clip
 
-TEMPLATES = ("a picture of {}", "{} shown")
+TEMPLATES = ("an image of {}", "{} shown")
 PHRASES = {"fear": ["fear"], "joy": ["joy"], "money": ["money"]}
 
 
@@ -33,7 +33,7 @@ def test_classes_are_open_clips_ensemble_of_prompts(tmp_path: Path) -> None:
     open_clip = pytest.importorskip("open_clip")
     from emo_harness.images.clip_encoder import load_clip_encoder
 
-    folder = tiny_clip(tmp_path, ["a picture of fear joy money shown"])
+    folder = tiny_clip(tmp_path, ["an image of fear joy money shown"])
     encoder = load_clip_encoder(f"local-dir:{folder}", "cpu")
     found = class_vectors(encoder, PHRASES, TEMPLATES)
     theirs = open_clip.build_zero_shot_classifier(

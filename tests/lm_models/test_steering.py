@@ -196,8 +196,8 @@ def test_runs_are_told_apart_by_what_was_added(tmp_path: Path) -> None:
             "configs": {"task": {}},
         }
         source = type("S", (), {"kind": "hub", "place": "x"})
-        of_pictures = dict.fromkeys(("image_set", "image_order", "control_image"))
-        record = type("R", (), {"source": source, "run_arms": (), **of_pictures})
+        of_images = dict.fromkeys(("image_set", "image_order", "control_image"))
+        record = type("R", (), {"source": source, "run_arms": (), **of_images})
         return settings_of(results, "task", record)  # type: ignore[arg-type]
 
     unsteered = settings(None)

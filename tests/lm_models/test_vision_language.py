@@ -16,23 +16,23 @@ from lm_eval.models.hf_vlms import HFMultimodalLM
 from emo_harness.errors import UserError
 from emo_harness.lm_models.vision_language import VisionLanguageLM
 from tests.lm_models.local_models import assert_same_scores, requests
-from tests.lm_models.vision_models import picture, saved
+from tests.lm_models.vision_models import random_image, saved
 
 KINDS = ("llava", "qwen2_vl", "qwen2_5_vl", "idefics3")
-PICTURES = [picture(seed, *size) for seed, size in enumerate([(24, 24), (24, 24), (40, 24)])]
-LARGE = picture(7, 64, 48)
+IMAGES = [random_image(seed, *size) for seed, size in enumerate([(24, 24), (24, 24), (40, 24)])]
+LARGE = random_image(7, 64, 48)
 GREEDY = {"until": ["\n\n"], "max_gen_toks": 8, "do_sample": False}
 QUESTION = "Q: Is the box in the room?\nA:"
 OPTIONS = (" True", " False", " (A)", " Let's think step by step.")
-# Text with a place for each picture.
+# Text with a place for each image.
 PROMPTS: list[tuple[str, list[Any]]] = [
-    *((f"<image>\n{QUESTION}", [one]) for one in (*PICTURES, LARGE)),
-    (f"{QUESTION}\n<image>", PICTURES[:1]),
-    ("Look at <image> and then at <image>. Is the key behind the door?\nA:", PICTURES[1:]),
-    (f"<image> <image>\n{QUESTION}", [PICTURES[0], PICTURES[0]]),
+    *((f"<image>\n{QUESTION}", [one]) for one in (*IMAGES, LARGE)),
+    (f"{QUESTION}\n<image>", IMAGES[:1]),
+    ("Look at <image> and then at <image>. Is the key behind the door?\nA:", IMAGES[1:]),
+    (f"<image> <image>\n{QUESTION}", [IMAGES[0], IMAGES[0]]),
     (f"\n\n<image>\n\n  {QUESTION} ", [LARGE]),
-    ("<image>", PICTURES[:1]),
-    ("größer 日本語<image>🙂", PICTURES[1:2]),
+    ("<image>", IMAGES[:1]),
+    ("größer 日本語<image>🙂", IMAGES[1:2]),
 ]
 TEXTS = (QUESTION, "Q: Is the door open?\nA:", "<s>The box")
 
@@ -72,7 +72,7 @@ def pairs_of_models(folders: Any) -> Any:
 
 
 def generated(lm: Any, prompts: list[Any], rule: Any = GREEDY) -> list[str]:
-    """Answers to texts, and to texts with pictures."""
+    """Answers to texts, and to texts with images."""
     asked = [
         (one, dict(rule)) if isinstance(one, str) else (one[0], dict(rule), {"visual": one[1]})
         for one in prompts
@@ -81,17 +81,17 @@ def generated(lm: Any, prompts: list[Any], rule: Any = GREEDY) -> list[str]:
 
 
 def scored(lm: Any, asked: list[Any]) -> list[tuple[float, bool]]:
-    """Of (text, option) and (text, option, pictures)."""
+    """Of (text, option) and (text, option, images)."""
     given = [(*one[:2], {"visual": one[2]}) if len(one) > 2 else one for one in asked]
     return lm.loglikelihood(requests("loglikelihood", given), disable_tqdm=True)
 
 
-def straightforward(hf: HFMultimodalLM, text: str, option: str, pictures: list[Any]) -> Any:
+def straightforward(hf: HFMultimodalLM, text: str, option: str, images: list[Any]) -> Any:
     """One forward pass over what the processor makes of text and option, and its softmax."""
     n_spaces = len(text) - len(text.rstrip())
     before = text[: len(text) - n_spaces]
-    n_before = hf.tok_batch_multimodal_encode([before], [pictures])["input_ids"].shape[1]
-    inputs = hf.tok_batch_multimodal_encode([text + option], [pictures])
+    n_before = hf.tok_batch_multimodal_encode([before], [images])["input_ids"].shape[1]
+    inputs = hf.tok_batch_multimodal_encode([text + option], [images])
     with torch.no_grad():
         logits = hf.model(**inputs).logits[0].log_softmax(-1)
     targets = inputs["input_ids"][0, n_before:]
@@ -181,7 +181,7 @@ def test_arguments_on_images_mean_the_same(
 
 def rgba() -> Any:
     made = LARGE.convert("RGBA")
-    made.putalpha(PICTURES[0].convert("L").resize(made.size))
+    made.putalpha(IMAGES[0].convert("L").resize(made.size))
     return made
 
 
@@ -196,7 +196,7 @@ def test_the_same_words_with_another_image_are_another_prompt(
     kind: str, pairs_of_models: Any
 ) -> None:
     lm, hf = pairs_of_models(kind)
-    asked = [(f"<image>\n{QUESTION}", " True", [one]) for one in PICTURES[:2]]
+    asked = [(f"<image>\n{QUESTION}", " True", [one]) for one in IMAGES[:2]]
     ids = [
         hf.tok_batch_multimodal_encode([text], [shown])["input_ids"].tolist()
         for text, _, shown in asked
@@ -218,7 +218,7 @@ def test_tokens_are_those_of_the_processor(
 ) -> None:
     lm, hf = pairs_of_models(kind)
     text = "".join(parts)
-    shown = [(*PICTURES, LARGE)[place % 4] for place in range(text.count("<image>"))]
+    shown = [(*IMAGES, LARGE)[place % 4] for place in range(text.count("<image>"))]
     if not shown:
         return
     [made] = lm._visual.prompts([(text, shown)])
@@ -238,7 +238,7 @@ def test_each_image_is_made_and_encoded_once(kind: str, folders: Any) -> None:
     lm._visual.images._processed = lambda one: made.append(one) or plain(one)  # type: ignore
     before = lm._packed.encoded.total()
     for _ in range(2):
-        # Equal pictures, not the same objects.
+        # Equal images, not the same objects.
         asked = [(text, [one.copy() for one in shown]) for text, shown in PROMPTS]
         generated(lm, asked)
         scored(lm, [(text, " True", shown) for text, shown in asked])
@@ -251,11 +251,9 @@ def test_each_image_is_made_and_encoded_once(kind: str, folders: Any) -> None:
 def test_image_major_prompts_compute_an_image_once(folders: Any) -> None:
     lm = VisionLanguageLM(**arguments(folders("llava")))
     questions = [f"<image>\nQ: Is the {name} open?\nA:" for name in ("box", "door", "room", "key")]
-    scored(
-        lm, [(text, o, [one]) for text in questions for one in PICTURES[:2] for o in OPTIONS[:2]]
-    )
+    scored(lm, [(text, o, [one]) for text in questions for one in IMAGES[:2] for o in OPTIONS[:2]])
     told = lm.sharing
-    [with_image] = lm._visual.prompts([("<image>", PICTURES[:1])])
+    [with_image] = lm._visual.prompts([("<image>", IMAGES[:1])])
     assert told.computed_tokens == told.distinct_tokens
     assert told.naive_tokens - told.distinct_tokens > 14 * (len(with_image) - 1)
 
@@ -269,7 +267,7 @@ def test_a_place_for_every_image_is_asked_for(
 ) -> None:
     lm, _ = pairs_of_models(kind)
     with pytest.raises(UserError, match="places for images"):
-        generated(lm, [(text, PICTURES[:shown])])
+        generated(lm, [(text, IMAGES[:shown])])
 
 
 def test_sampled_answers_do_not_depend_on_company(pairs_of_models: Any) -> None:

@@ -1,4 +1,4 @@
-"""`emo run --model emo-vlm`: pictures and prompts without one in one run, kept and recorded."""
+"""`emo run --model emo-vlm`: images and prompts without one in one run, kept and recorded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARMS = {"stimuli": ["img:fear-1", "img:sadness-1"], "placebos": ["grey"]}
         ({"emo": "wrong", "pretrained": "x"}, "wrong"),
     ],
 )
-def test_control_shows_no_picture_where_nothing_else_is_said(
+def test_control_shows_no_image_where_nothing_else_is_said(
     given: dict[str, Any], expected: Any
 ) -> None:
     made = host._control_without_image(given)
@@ -63,7 +63,7 @@ def test_a_visual_task_runs_and_its_answers_are_kept(folder: Path, tmp_path: Pat
     told = first["config"]["emo_vlm"]
     assert told["backend"] == "packed"
     assert not told["fallbacks"]
-    # The two pictures and the grey one; control has none.
+    # The two images and the grey one; control has none.
     assert told["images"] == told["images_encoded"] == 3
     [config] = first["configs"].values()
     assert config["metadata"]["emo"]["control_image"] == "none"

@@ -24,9 +24,9 @@ from tests.lm_models import local_models
 from tests.lm_models.local_models import assert_same_scores, failing_passes, requests
 from tests.lm_models.test_vision_language import (
     GREEDY,
+    IMAGES,
     LARGE,
     OPTIONS,
-    PICTURES,
     PROMPTS,
     QUESTION,
     TEXTS,
@@ -172,7 +172,7 @@ def test_an_image_that_does_not_fit_is_told(share: bool, folder: Path) -> None:
     small = VisionLanguageLM(**arguments(folder, max_length=12, share=share))
     for ask in (
         lambda: generated(small, [PROMPTS[0]]),
-        lambda: scored(small, [(PROMPTS[0][0], OPTIONS[3], PICTURES[:1])]),
+        lambda: scored(small, [(PROMPTS[0][0], OPTIONS[3], IMAGES[:1])]),
     ):
         with pytest.raises(UserError, match="images are never cut") as told:
             ask()
@@ -293,20 +293,20 @@ def test_a_model_of_text_is_told_to_be_one(tmp_path: Path) -> None:
     assert "--model emo-hf" in told.value.fix
 
 
-def test_something_else_than_pictures_is_refused(lm: VisionLanguageLM) -> None:
+def test_something_else_than_images_is_refused(lm: VisionLanguageLM) -> None:
     asked = requests("generate_until", [("a", dict(GREEDY), {"audio": [1]})])
     with pytest.raises(UserError, match="audio"):
         lm.generate_until(asked, disable_tqdm=True)
 
 
-def test_whole_texts_are_scored_without_pictures_alone(folder: Path, lm: VisionLanguageLM) -> None:
+def test_whole_texts_are_scored_without_images_alone(folder: Path, lm: VisionLanguageLM) -> None:
     asked = requests("loglikelihood_rolling", [("The box is in the room.",)])
     hf = HFMultimodalLM(**arguments(folder))
     assert lm.loglikelihood_rolling(asked, disable_tqdm=True) == pytest.approx(
         hf.loglikelihood_rolling(asked), abs=1e-4
     )
-    shown = requests("loglikelihood_rolling", [("<image>", {}, {"visual": PICTURES[:1]})])
-    with pytest.raises(UserError, match="pictures"):
+    shown = requests("loglikelihood_rolling", [("<image>", {}, {"visual": IMAGES[:1]})])
+    with pytest.raises(UserError, match="images"):
         lm.loglikelihood_rolling(shown, disable_tqdm=True)
 
 

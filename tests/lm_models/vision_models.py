@@ -1,4 +1,4 @@
-"""Random vision-language models with processor and tokenizer in local folders, and pictures.
+"""Random vision-language models with processor and tokenizer in local folders, and images.
 
 Small as they are, each has what sets its architecture apart: LLaVA fixed image sizes, Qwen2-VL and
 2.5 sizes that vary and rotations in three dimensions, Idefics3 tiles with words between them.
@@ -21,7 +21,7 @@ from tests.prefix.tiny_models import randomised
 KINDS = ("llava", "qwen2_vl", "idefics3")
 POSITIONS = 512
 N_WORDS = 340
-# The same for all: a picture that they take as it is.
+# The same for all: an image that they take as it is.
 SIDE = 24
 _LLAVA = ("<image>",)
 _QWEN = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
@@ -84,8 +84,8 @@ def saved(folder: Path, kind: str, seed: int = 0, **text: Any) -> Path:
     return folder
 
 
-def picture(seed: int, width: int = SIDE, height: int = SIDE) -> Image.Image:
-    """An RGB picture of coarse noise, another one for every seed."""
+def random_image(seed: int, width: int = SIDE, height: int = SIDE) -> Image.Image:
+    """An RGB image of coarse noise, another one for every seed."""
     rng = np.random.default_rng(seed)
     cells = rng.integers(0, 256, (max(1, height // 4), max(1, width // 4), 3), dtype=np.uint8)
     return Image.fromarray(cells).resize((width, height), Image.Resampling.NEAREST)
@@ -173,7 +173,7 @@ def _qwen_config(kind: str, vision: dict[str, Any]) -> Callable[[dict[str, Any],
 
 def _idefics_processor() -> Any:
     image = _IMAGE_OF["idefics"]
-    # Pictures above one tile are cut into tiles, with words between them.
+    # Images above one tile are cut into tiles, with words between them.
     return transformers.Idefics3Processor(
         transformers.Idefics3ImageProcessor(
             size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE}

@@ -1,4 +1,4 @@
-"""MMMU: upstream's questions, pictures and scoring, with one more picture beside them."""
+"""MMMU: upstream's questions, images and scoring, with one more image beside them."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def upstreams(rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Co
         return ConfigurableTask(config=load_config("mmmu/mmmu_art.yaml"))
 
 
-def pictures(request: Any) -> list[Any]:
+def shown_images(request: Any) -> list[Any]:
     return request.args[2]["visual"] if len(request.args) > 2 else []
 
 
-def same_pictures(one: list[Any], other: list[Any]) -> bool:
+def same_images(one: list[Any], other: list[Any]) -> bool:
     pairs = zip(one, other, strict=True)
     return all(a.mode == b.mode and np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
@@ -67,7 +67,7 @@ def test_every_subject_of_upstreams_is_wrapped() -> None:
     assert set(SUBTASKS) == names and len(names) == 30
 
 
-def test_control_is_upstreams_question_with_its_own_pictures(
+def test_control_is_upstreams_question_with_its_own_images(
     folder: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream, task = built(upstreams(questions(), monkeypatch)), built(ours(folder, images))
@@ -75,21 +75,21 @@ def test_control_is_upstreams_question_with_its_own_pictures(
     assert task.config.metadata["emo"]["control_image"] == "none"
     for theirs, control in zip(upstream.instances, task.instances[::2], strict=True):
         assert control.args[:2] == theirs.args[:2]
-        assert same_pictures(pictures(control), pictures(theirs))
-    assert [len(pictures(one)) for one in upstream.instances] == [1, 4, 1]
+        assert same_images(shown_images(control), shown_images(theirs))
+    assert [len(shown_images(one)) for one in upstream.instances] == [1, 4, 1]
 
 
 @pytest.mark.parametrize("order", ["first", "last"])
-def test_the_stimulus_stands_beside_the_questions_own_pictures(
+def test_the_stimulus_stands_beside_the_questions_own_images(
     order: str, folder: Path, images: Path
 ) -> None:
     task = built(ours(folder, images, image_order=order))
-    stimulus = task.shown.pictures["img:fear-1"]
+    stimulus = task.shown.shown_images["img:fear-1"]
     for control, shown in zip(task.instances[::2], task.instances[1::2], strict=True):
-        own, beside = pictures(control), pictures(shown)
+        own, beside = shown_images(control), shown_images(shown)
         without = beside[1:] if order == "first" else beside[:-1]
         assert beside[0 if order == "first" else -1] is stimulus
-        assert same_pictures(without, own)
+        assert same_images(without, own)
         if order == "first":
             assert shown.args[0] == f"<image>\n{control.args[0]}"
         else:
@@ -97,7 +97,7 @@ def test_the_stimulus_stands_beside_the_questions_own_pictures(
         assert shown.args[0].count("<image>") == len(beside)
 
 
-def test_no_document_holds_a_picture_and_hashes_are_the_same_in_every_process(
+def test_no_document_holds_a_image_and_hashes_are_the_same_in_every_process(
     folder: Path, images: Path
 ) -> None:
     first, second = built(ours(folder, images)), built(ours(folder, images))
@@ -163,7 +163,7 @@ def test_coins_differ_between_questions_where_control_needs_none(images: Path) -
 
 def test_grey_control_and_the_sources_of_questions(folder: Path, images: Path) -> None:
     task = built(ours(folder, images, control_image="grey"))
-    grey, *own = pictures(task.instances[0])
+    grey, *own = shown_images(task.instances[0])
     assert len(own) == 1 and len(set(grey.getdata())) == 1
     source = task.config.metadata["emo"]["source"]
     assert source["kind"] == "folder" and source["place"] == "mmmu/Art"
@@ -197,7 +197,7 @@ def test_the_hub_is_asked_where_no_folder_is_named(images: Path) -> None:
         ({"image_1": {"bytes": None, "path": "/etc/passwd"}}, "not embedded"),
     ],
 )
-def test_odd_pictures_are_told(
+def test_odd_images_are_told(
     spoilt: dict[str, Any], told: str, tmp_path: Path, images: Path
 ) -> None:
     import pyarrow as pa
@@ -238,10 +238,10 @@ def test_sentences_come_after_the_question(folder: Path, images: Path) -> None:
         ours(folder, images, stimuli=["ea01"], placement="instruction")
 
 
-def test_a_model_that_would_leave_pictures_out_is_refused(folder: Path, images: Path) -> None:
+def test_a_model_that_would_leave_images_out_is_refused(folder: Path, images: Path) -> None:
     task = ours(folder, images)
     task.config.metadata["max_images"] = 4
-    with pytest.raises(UserError, match="5 pictures"):
+    with pytest.raises(UserError, match="5 images"):
         built(task)
     task.config.metadata["max_images"] = "5"
     assert len(built(task).instances) == 6

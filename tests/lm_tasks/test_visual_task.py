@@ -46,7 +46,7 @@ def arm_ids(task: Any) -> list[str]:
     return [arm.id for arm in task.arms]
 
 
-def test_default_arms_are_two_pictures_of_each_concept_with_their_controls(
+def test_default_arms_are_two_images_of_each_concept_with_their_controls(
     visual: Callable[..., Any],
 ) -> None:
     concepts = ("fear", "sadness")
@@ -89,7 +89,7 @@ def test_an_empty_list_asks_control_and_placebos_alone(visual: Callable[..., Any
     assert [arm.kind for arm in task.arms] == ["control", *["placebo"] * 6]
 
 
-def test_every_prompt_is_upstreams_with_one_picture(
+def test_every_prompt_is_upstreams_with_one_image(
     visual: Callable[..., Any], images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = visual()
@@ -101,13 +101,13 @@ def test_every_prompt_is_upstreams_with_one_picture(
     assert {request.args[:2][0] for request in made.values()} == {f"<image>\n{text}"}
     for arm_id, request in made.items():
         assert request.args[1] == settings
-        assert request.args[2] == {"visual": [task.shown.pictures[arm_id]]}
+        assert request.args[2] == {"visual": [task.shown.images[arm_id]]}
     grey = made["control"].args[2]["visual"][0]
     assert len(set(grey.getdata())) == 1
     assert len({id(r.args[2]["visual"][0]) for r in made.values()}) == len(made)
 
 
-def test_control_without_a_picture_is_upstream_byte_for_byte(
+def test_control_without_a_image_is_upstream_byte_for_byte(
     published_folder: Path, images: Path
 ) -> None:
     emo = {"images": str(images), "control_image": "none", "data_dir": str(published_folder)}
@@ -121,7 +121,7 @@ def test_control_without_a_picture_is_upstream_byte_for_byte(
         assert [c.args for c in controls] == [c.args for c in theirs]
 
 
-def test_a_picture_last_stands_where_a_sentence_would(visual: Callable[..., Any]) -> None:
+def test_a_image_last_stands_where_a_sentence_would(visual: Callable[..., Any]) -> None:
     stimuli = ["img:fear-1", "img:fear-2+ea01", "ea01"]
     made = prompts(visual(stimuli=stimuli, image_order="last", control_image="none", placebos=0))
     asked = made["control"].removesuffix("\nA:")
@@ -131,7 +131,7 @@ def test_a_picture_last_stands_where_a_sentence_would(visual: Callable[..., Any]
 
 
 @pytest.mark.parametrize("placement", ["suffix", "instruction", "prefix"])
-def test_sentences_beside_pictures_take_the_placement(
+def test_sentences_beside_images_take_the_placement(
     placement: str, visual: Callable[..., Any]
 ) -> None:
     task = visual(stimuli=["img:fear-2+ea01", "ea01"], placement=placement, placebos=0)
@@ -148,12 +148,12 @@ def multimodal_template(messages: list[dict], **kwargs: bool) -> str:
     """Changes the messages as lm-eval's multimodal model does."""
     for message in messages:
         parts = message["content"].split("<image>")
-        message["content"] = "[picture]".join(parts)
+        message["content"] = "[image]".join(parts)
     return chat_template(messages, **kwargs)
 
 
 @pytest.mark.parametrize("multiturn", [False, True])
-def test_in_chat_the_picture_begins_the_users_last_turn(
+def test_in_chat_the_image_begins_the_users_last_turn(
     multiturn: bool, visual: Callable[..., Any]
 ) -> None:
     chat = {
@@ -163,16 +163,16 @@ def test_in_chat_the_picture_begins_the_users_last_turn(
         "system_instruction": "Be terse.",
     }
     first = prompts(visual(stimuli=["img:fear-1"], placebos=0), **chat)["img:fear-1"]
-    assert "<user>[picture]\nQ:" in first and first.count("[picture]") == 1
+    assert "<user>[image]\nQ:" in first and first.count("[image]") == 1
     last = prompts(visual(stimuli=["img:fear-1"], placebos=0, image_order="last"), **chat)
-    assert "\n[picture]\nA:</user>" in last["img:fear-1"]
+    assert "\n[image]\nA:</user>" in last["img:fear-1"]
     system = prompts(visual(stimuli=["img:fear-1+ea01"], placebos=0, placement="system"), **chat)[
         "img:fear-1+ea01"
     ]
-    assert f"Be terse.\n\n{EA01}" in system and "<user>[picture]\nQ:" in system
+    assert f"Be terse.\n\n{EA01}" in system and "<user>[image]\nQ:" in system
 
 
-def test_worked_examples_have_no_picture(published_folder: Path, images: Path) -> None:
+def test_worked_examples_have_no_image(published_folder: Path, images: Path) -> None:
     from emo_harness.lm_tasks.visual_prompts import before_last_turn
 
     shots = [
@@ -193,7 +193,7 @@ def test_worked_examples_have_no_picture(published_folder: Path, images: Path) -
     assert made["control"].count("Q:") == 3 and made["control"].startswith("<image>\n")
 
 
-def test_the_word_for_a_picture_is_refused_in_questions_and_sentences(
+def test_the_word_for_a_image_is_refused_in_questions_and_sentences(
     visual: Callable[..., Any],
 ) -> None:
     with pytest.raises(UserError, match="'<image>' 2 times"):
@@ -220,19 +220,19 @@ def test_another_family_is_sent_to_its_task(
     assert fix in told.value.fix
 
 
-def test_text_tasks_refuse_pictures() -> None:
-    with pytest.raises(UserError, match="shows no pictures"):
+def test_text_tasks_refuse_images() -> None:
+    with pytest.raises(UserError, match="shows no images"):
         build_task("emo_bbh_mini_attack_navigate", stimuli=["img:fear-1"])
 
 
-class PictureLM(LM):
-    """Right unless shown the picture of one arm; looks at every request on its own."""
+class ImageLM(LM):
+    """Right unless shown the image of one arm; looks at every request on its own."""
 
     MULTIMODAL = True
 
     def __init__(self, wrong: Sequence[Any]) -> None:
         super().__init__()
-        self.wrong = {id(picture) for picture in wrong}
+        self.wrong = {id(image) for image in wrong}
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         return [self._answer(r) for r in requests]
@@ -246,13 +246,13 @@ class PictureLM(LM):
     def _answer(self, request: Any) -> str:
         right = request.doc["target"]
         shown = request.args[2]["visual"] if len(request.args) > 2 else []
-        is_wrong = any(id(picture) in self.wrong for picture in shown)
+        is_wrong = any(id(image) in self.wrong for image in shown)
         return {"True": "False", "False": "True"}[right] if is_wrong else right
 
 
 def evaluated(task: Any, wrong: Sequence[str], **kwargs: Any) -> dict[str, Any]:
     results = simple_evaluate(
-        PictureLM([task.shown.pictures[arm] for arm in wrong]),
+        ImageLM([task.shown.images[arm] for arm in wrong]),
         tasks=[task],
         task_manager=TaskManager(include_defaults=False),
         bootstrap_iters=0,
@@ -301,7 +301,7 @@ def test_families_beside_the_tasks_own_are_reported_by_name(visual: Callable[...
     assert "exact_match_gain" not in names
 
 
-def test_samples_hold_hashes_and_no_pictures(visual: Callable[..., Any]) -> None:
+def test_samples_hold_hashes_and_no_images(visual: Callable[..., Any]) -> None:
     results = evaluated(visual(control_image="none"), ["img:fear-1"])
     for sample in results["samples"][TASK]:
         json.dumps(sample)
@@ -330,7 +330,7 @@ def test_lm_evals_own_models_are_refused_what_they_cannot_do(visual: Callable[..
     template = {"apply_chat_template": True, "chat_template": stock.apply_chat_template}
     with pytest.raises(UserError, match="cannot have both"):
         visual(control_image="none").build_all_requests(rank=0, world_size=1, **template)
-    with pytest.raises(UserError, match="multiple choice with pictures"):
+    with pytest.raises(UserError, match="multiple choice with images"):
         visual("emo_calibration_visual_mc_attack", questions=2).build_all_requests(
             rank=0, world_size=1, **template
         )
@@ -340,7 +340,7 @@ def test_the_asking_model_is_found_without_a_chat_template(
     visual: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A class of lm-eval's looks at the first request only; this one says it is of lm-eval.
-    monkeypatch.setattr(PictureLM.generate_until, "__module__", "lm_eval.models.hf_vlms")
+    monkeypatch.setattr(ImageLM.generate_until, "__module__", "lm_eval.models.hf_vlms")
     with pytest.raises(UserError, match="cannot have both"):
         evaluated(visual(control_image="none"), [])
     assert evaluated(visual(control_image="grey"), [])

@@ -136,10 +136,10 @@ def test_exchanging_the_pixels_of_two_keys_exchanges_their_answers(kind: str) ->
     from tests.prefix import visual_prompts
 
     straight, exchanged = packed(kind), packed(kind)
-    pictures = visual_prompts.PICTURES
+    images = visual_prompts.IMAGES
     for key, name in (("a", "d"), ("d", "a")):
-        visual_prompts.register(exchanged, kind, key, pictures[name])
-        visual_prompts.register(straight, kind, key, pictures[key])
+        visual_prompts.register(exchanged, kind, key, images[name])
+        visual_prompts.register(straight, kind, key, images[key])
     prompts = [f"Q: {{{name}}} true or false? A:" for name in "ad"]
     of_straight = [asked(straight, kind, text) for text in prompts]
     of_exchanged = [asked(exchanged, kind, text) for text in prompts]

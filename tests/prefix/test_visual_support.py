@@ -17,7 +17,7 @@ from emo_harness.prefix import (
 )
 from emo_harness.prefix.self_check import packed_logits
 from tests.activations.models import random_model
-from tests.attribution.image_models import IMAGE, MAKERS, image_model, inputs, picture
+from tests.attribution.image_models import IMAGE, MAKERS, image, image_model, inputs
 from tests.prefix.tiny_models import PACKED, build
 from tests.prefix.visual_prompts import NOT_PIXELS
 
@@ -62,7 +62,7 @@ def assert_alike(found: list[torch.Tensor], expected: list[torch.Tensor]) -> Non
 def test_packed_logits_are_the_models_own(kind: str) -> None:
     model = image_model(kind).model
     assert why_images_unsupported(model) is None
-    given = inputs(kind, picture(kind))
+    given = inputs(kind, image(kind))
     n_tokens = int((given["input_ids"] == IMAGE).sum())
     assert_alike(*logits_of_two_texts(model, given, n_tokens))
 
@@ -76,11 +76,11 @@ def test_every_language_model_of_text_may_stand_in_a_visual_one(kind: str) -> No
     )
     model = random_model("LlavaForConditionalGeneration", config)
     assert why_images_unsupported(model) is None
-    given = inputs("llava", picture("llava"))
+    given = inputs("llava", image("llava"))
     assert_alike(*logits_of_two_texts(model, given, 9))
 
 
-def test_llava_next_reads_tiles_of_a_picture_that_is_not_square() -> None:
+def test_llava_next_reads_tiles_of_a_image_that_is_not_square() -> None:
     base = image_model("llava").model.config
     config = transformers.LlavaNextConfig(
         text_config=base.text_config,

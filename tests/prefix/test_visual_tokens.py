@@ -12,7 +12,7 @@ from emo_harness.prefix import Limits, Node, VisualPackedModel, build_trie
 from emo_harness.prefix.prefill import ends_in, passes
 from emo_harness.prefix.units import units_of
 from emo_harness.prefix.visual_tokens import ImagePlaces, ImageTable
-from tests.prefix.visual_prompts import PICTURES, asked, packed, register
+from tests.prefix.visual_prompts import IMAGES, asked, packed, register
 
 ROPE_KINDS = ("qwen2_vl", "qwen2_5_vl")
 
@@ -107,8 +107,8 @@ def _own_rule(model: VisualPackedModel, inputs: dict[str, torch.Tensor]) -> torc
 
 def test_a_known_key_keeps_its_ids_and_another_number_of_tokens_is_refused() -> None:
     model = packed("llava")
-    first = register(model, "llava", "a", PICTURES["a"])
-    assert np.array_equal(register(model, "llava", "a", PICTURES["a"]), first)
+    first = register(model, "llava", "a", IMAGES["a"])
+    assert np.array_equal(register(model, "llava", "a", IMAGES["a"]), first)
     assert np.array_equal(model.token_ids("a"), first)
     with pytest.raises(ValueError, match="9"):
         model.register("a", 4, dict)
@@ -138,7 +138,7 @@ def test_features_of_another_number_than_the_tokens_are_refused() -> None:
 def test_images_of_equal_shape_are_encoded_together_and_alike(kind: str) -> None:
     together, alone = packed(kind), packed(kind)
     for model, names in itertools.product((together, alone), "abcd"):
-        register(model, kind, names, PICTURES[names])
+        register(model, kind, names, IMAGES[names])
     found = together._features.of(list("abcd"))
     for name in "abcd":
         expected = alone._features.of([name])[name]
@@ -149,7 +149,7 @@ def test_images_of_equal_shape_are_encoded_together_and_alike(kind: str) -> None
 def test_images_of_one_pass_go_through_the_encoder_at_once() -> None:
     model = packed("llava")
     for name in "abd":
-        register(model, "llava", name, PICTURES[name])
+        register(model, "llava", name, IMAGES[name])
     batches = []
     hook = model.model.model.vision_tower.register_forward_hook(
         lambda module, given, made: batches.append(len(given[0]))
@@ -162,7 +162,7 @@ def test_images_of_one_pass_go_through_the_encoder_at_once() -> None:
 def test_no_more_than_the_bound_is_kept() -> None:
     model = packed("llava", cache_bytes=2 * 9 * 32 * 4 + 5)
     for name in "abd":
-        register(model, "llava", name, PICTURES[name])
+        register(model, "llava", name, IMAGES[name])
     model._features.of(list("abd"))
     assert model._features.held_bytes == 2 * 9 * 32 * 4
     model._features.of(["d"])

@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 
 from emo_harness.prefix import Tokens, VisualPackedModel
-from tests.lm_models.vision_models import built, picture
+from tests.lm_models.vision_models import built, random_image
 
 NOT_PIXELS = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
 # Different sizes, where a model takes them as they are.
-PICTURES = {
-    "a": picture(1),
-    "b": picture(2, 40, 24),
-    "c": picture(3, 16, 32),
-    "d": picture(4),
+IMAGES = {
+    "a": random_image(1),
+    "b": random_image(2, 40, 24),
+    "c": random_image(3, 16, 32),
+    "d": random_image(4),
 }
 
 
@@ -43,10 +43,10 @@ class Asked:
 
 
 def asked(model: VisualPackedModel, kind: str, text: str, prefix: str = "") -> Asked:
-    """A prompt in which `{a}` stands for the picture of that name.
+    """A prompt in which `{a}` stands for the image of that name.
 
     Args:
-        model: where pictures are registered that are not yet.
+        model: where images are registered that are not yet.
         kind: the architecture.
         text: the prompt.
         prefix: of the keys under which they are registered.
@@ -54,10 +54,10 @@ def asked(model: VisualPackedModel, kind: str, text: str, prefix: str = "") -> A
     processor = model_and_processor(kind)[1]
     token = processor.tokenizer.decode([model.model.config.image_token_id])
     names = [text[i + 1] for i, letter in enumerate(text) if letter == "{"]
-    plain = text.format(**dict.fromkeys(PICTURES, token))
-    inputs = processed(processor, plain, [PICTURES[name] for name in names])
+    plain = text.format(**dict.fromkeys(IMAGES, token))
+    inputs = processed(processor, plain, [IMAGES[name] for name in names])
     ids = inputs["input_ids"][0].numpy().astype(np.int32)
-    parts = [register(model, kind, prefix + name, PICTURES[name]) for name in names]
+    parts = [register(model, kind, prefix + name, IMAGES[name]) for name in names]
     if parts:
         ids[ids == model.model.config.image_token_id] = np.concatenate(parts)
     return Asked(ids, inputs)

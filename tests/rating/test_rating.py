@@ -1,4 +1,4 @@
-"""Ratings of pictures: what a model's probabilities and answers say, against norms and twins."""
+"""Ratings of images: what a model's probabilities and answers say, against norms and twins."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from PIL import Image
 
 from emo_harness.effects.rank_correlation import rank_correlation
 from emo_harness.images import ImageEntry, ImageSet, Imported, Norms, pixels_sha256
-from emo_harness.rating import rate_pictures, rating_result
+from emo_harness.rating import rate_images, rating_result
 from emo_harness.rating.ask import expected_rating, rating_in
 from emo_harness.rating.questions import QUESTIONS, RATINGS
 
 
 class BrightnessRater:
-    """Finds bright pictures pleasant, and all of them equally exciting."""
+    """Finds bright images pleasant, and all of them equally exciting."""
 
     MULTIMODAL = True
 
@@ -31,8 +31,8 @@ class BrightnessRater:
         answers = []
         for instance in instances:
             prompt, option, shown = instance.args
-            (picture,) = shown["visual"]
-            level = np.asarray(picture.convert("L")).mean() / 255
+            (image,) = shown["visual"]
+            level = np.asarray(image.convert("L")).mean() / 255
             wanted = 1 + 8 * level if "pleasant" in prompt else 5.0
             answers.append((-((float(option) - wanted) ** 2) - 1.0, False))
         return answers
@@ -50,7 +50,7 @@ def a_set(tmp_path: Path, levels: list[int]) -> ImageSet:
     entries = []
     for number, level in enumerate(levels):
         is_twin = number % 2 == 1
-        picture = grey(level)
+        image = grey(level)
         name = f"p-{number // 2}" + ("-twin" if is_twin else "")
         entries.append(
             ImageEntry(
@@ -59,7 +59,7 @@ def a_set(tmp_path: Path, levels: list[int]) -> ImageSet:
                 family="placebo" if is_twin else "attack",
                 concept="fear",
                 twin_of=f"p-{number // 2}" if is_twin else None,
-                sha256=pixels_sha256(picture),
+                sha256=pixels_sha256(image),
                 width=6,
                 height=4,
                 made=Imported(original="x", source="made"),
@@ -98,18 +98,18 @@ def test_an_answer_is_read_by_its_first_whole_number(answer: str, rating: int | 
     assert math.isnan(found) if rating is None else found == rating
 
 
-def test_every_picture_is_asked_every_question_with_every_rating() -> None:
+def test_every_image_is_asked_every_question_with_every_rating() -> None:
     lm = BrightnessRater()
-    pictures = [grey(level) for level in range(0, 250, 7)]
-    valence, arousal = rate_pictures(lm, iter(pictures))
-    assert len(lm.asked) == len(pictures) * len(QUESTIONS) * len(RATINGS)
+    images = [grey(level) for level in range(0, 250, 7)]
+    valence, arousal = rate_images(lm, iter(images))
+    assert len(lm.asked) == len(images) * len(QUESTIONS) * len(RATINGS)
     assert (np.diff(valence.expected) > 0).all()
     assert np.allclose(arousal.expected, 5)
     assert all(i.args[0].startswith("<image>\n") for i in lm.asked)
 
 
 def test_answers_are_parsed_and_what_names_no_rating_is_unknown() -> None:
-    valence, arousal = rate_pictures(BrightnessRater(), [grey(1), grey(2)], method="answer")
+    valence, arousal = rate_images(BrightnessRater(), [grey(1), grey(2)], method="answer")
     assert valence.expected.tolist() == [7, 7]
     assert np.isnan(arousal.expected).all()
     assert arousal.answers == ("I say nothing.", "I say nothing.")
@@ -118,7 +118,7 @@ def test_answers_are_parsed_and_what_names_no_rating_is_unknown() -> None:
 def test_ratings_stand_against_norms_and_twins(tmp_path: Path) -> None:
     levels = [10, 200, 40, 220, 30, 240, 20, 180]
     image_set = a_set(tmp_path, levels)
-    rated = rate_pictures(BrightnessRater(), [grey(level) for level in levels])
+    rated = rate_images(BrightnessRater(), [grey(level) for level in levels])
     result = rating_result("m", "likelihood", image_set, image_set.entries, rated)
     norms = [entry.norms.valence for entry in image_set.entries if entry.norms]
     assert result.norms["valence"] == rank_correlation(rated[0].expected, norms)

@@ -1,4 +1,4 @@
-"""Scores of pictures made in memory: emotions act, any picture costs a little."""
+"""Scores of images made in memory: emotions act, any image costs a little."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.report.made_scores import arm, made_scores
 EMOTIONS = ("sadness", "fear", "happiness")
 
 
-def picture(image_id: str, concept: str, **facts: Any) -> StimulusImage:
+def image(image_id: str, concept: str, **facts: Any) -> StimulusImage:
     named = f"{image_id} {facts.get('derived')}"
     sha256 = hashlib.sha256(named.encode()).hexdigest()
     fixed = {"set": "emoji", "sha256": sha256, "width": 336, "height": 336}
@@ -22,8 +22,8 @@ def picture(image_id: str, concept: str, **facts: Any) -> StimulusImage:
 
 
 def visual_arms(control_image: str = "none") -> list[RunArm]:
-    """Two pictures per emotion (low, high arousal), a twin and scrambled copies of the first."""
-    grey = picture("grey", "grey", derived="grey")
+    """Two images per emotion (low, high arousal), a twin and scrambled copies of the first."""
+    grey = image("grey", "grey", derived="grey")
     made = [
         RunArm("control", "control", "control", None, "", image=grey)
         if control_image == "grey"
@@ -39,14 +39,14 @@ def visual_arms(control_image: str = "none") -> list[RunArm]:
                     "visual-attack",
                     text="",
                     emotion=emotion,
-                    image=picture(f"{emotion}-{number}", emotion, arousal=arousal),
+                    image=image(f"{emotion}-{number}", emotion, arousal=arousal),
                 )
             )
         first = f"{emotion}-1"
-        twin = picture(f"{first}-twin", emotion, twin_of=first)
+        twin = image(f"{first}-twin", emotion, twin_of=first)
         made.append(arm(f"img:{first}-twin", "placebo", "neutral", text="", image=twin))
         for kind in ("pixel-scrambled", "phase-scrambled"):
-            copy = picture(first, emotion, derived=kind)
+            copy = image(first, emotion, derived=kind)
             made.append(arm(f"img:{kind}:{first}", "placebo", kind, text="", image=copy))
     return made
 
@@ -59,7 +59,7 @@ def visual_scores(
     extra: tuple[RunArm, ...] = (),
     **other: Any,
 ) -> ArmScores:
-    """Right or wrong: `effect` lowers an emotion's pictures, `presence` every picture."""
+    """Right or wrong: `effect` lowers an emotion's images, `presence` every image."""
     rng = np.random.default_rng(7)
     ability = rng.uniform(size=n)
     effect = {"sadness": 0.15, "fear": 0.1} if effect is None else effect

@@ -308,7 +308,7 @@ def test_every_interval_says_what_it_is_over() -> None:
     assert low < value < high
     assert f"{gain(value, low, high)} pp (interval over questions; signs" in told["beyond"]
     assert value == pytest.approx(np.mean([g.mean_pp for g in made.decoded[0].against_random]))
-    # Pictures are saved one by one, so that each tells what was asked.
+    # Images are saved one by one, so that each tells what was asked.
     for figure in (*figures(found, "-map"), *figures(found, "-curve")):
         assert "asked of org/m (bbh, zero-shot, placement suffix)" in figure["caption"]
     assert "Whether later layers score better is tested" in page.text

@@ -14,7 +14,7 @@ import pytest
 
 from emo_harness.report.figures.image_heat_map import (
     BUDGET_BYTES,
-    as_picture,
+    as_image,
     image_heat_map,
     within_budget,
 )
@@ -49,11 +49,11 @@ def embedded(svg: str) -> list[PIL.Image.Image]:
 def test_any_image_is_drawn_within_its_budget(image: Any) -> None:
     made = drawn(image, RNG.normal(0, 0.2, (14, 14)))
     for svg in (made.inline, made.file):
-        pictures = embedded(svg)
-        assert len(pictures) == 2
+        images = embedded(svg)
+        assert len(images) == 2
         assert len(svg) < 3 * BUDGET_BYTES + 40_000
         # The second is grey, so that the colours over it are those of the key.
-        pixels = np.asarray(pictures[1].convert("RGB")).astype(int)
+        pixels = np.asarray(images[1].convert("RGB")).astype(int)
         assert np.ptp(pixels, axis=2).max() == 0
     ElementTree.fromstring(made.file)  # noqa: S314, our own
     assert 'aria-label="alt text"' in made.inline
@@ -72,7 +72,7 @@ def images(svg: str) -> list[str]:
 
 
 def test_noise_is_made_smaller_and_a_plain_image_is_not() -> None:
-    noise, plain = (within_budget(as_picture(one)) for one in (NOISE, np.zeros_like(NOISE)))
+    noise, plain = (within_budget(as_image(one)) for one in (NOISE, np.zeros_like(NOISE)))
     assert len(noise) <= BUDGET_BYTES
     assert PIL.Image.open(io.BytesIO(noise)).width < PIL.Image.open(io.BytesIO(plain)).width
 
@@ -97,13 +97,13 @@ def test_direction_is_told_without_colour() -> None:
 
 def test_transparent_pixels_are_white() -> None:
     clear = np.zeros((4, 4, 4), np.uint8)
-    assert np.asarray(as_picture(clear)).min() == 255
+    assert np.asarray(as_image(clear)).min() == 255
 
 
 @pytest.mark.parametrize("image", [np.zeros((0, 4, 3)), np.zeros(5), np.zeros((2, 2, 2, 2))])
 def test_what_is_no_image_is_refused(image: Any) -> None:
     with pytest.raises(ValueError, match="no image"):
-        as_picture(image)
+        as_image(image)
 
 
 def test_patches_need_rows_and_columns() -> None:

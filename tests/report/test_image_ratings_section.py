@@ -1,4 +1,4 @@
-"""Ratings of pictures in a report, as `emo images rate --run` leaves them beside a run."""
+"""Ratings of images in a report, as `emo images rate --run` leaves them beside a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emo_harness.errors import UserError
-from emo_harness.rating import rate_pictures, rating_result
+from emo_harness.rating import rate_images, rating_result
 from emo_harness.report.page import render
 from emo_harness.report.sections.image_ratings import section
 from tests.rating.test_rating import BrightnessRater, a_set, grey
@@ -21,7 +21,7 @@ LEVELS = [10, 200, 40, 220, 30, 240, 20, 180]
 @pytest.mark.parametrize("method", ["likelihood", "answer"])
 def test_what_the_command_writes_is_what_the_section_shows(tmp_path: Path, method: str) -> None:
     image_set = a_set(tmp_path, LEVELS)
-    rated = rate_pictures(
+    rated = rate_images(
         BrightnessRater(),
         [grey(level) for level in LEVELS],
         method=method,  # type: ignore[arg-type]

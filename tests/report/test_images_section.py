@@ -1,4 +1,4 @@
-"""The report's section on image sets: pictures as data, chance beside accuracy."""
+"""The report's section on image sets: images as data, chance beside accuracy."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def numbers() -> dict[str, Any]:
             {
                 "family": "attack",
                 "fact": fact,
-                "pictures": 0.6,
+                "images": 0.6,
                 "twins": 0.5,
                 "difference": {"n": 9, "mean": mean, "standardised": 0.9},
                 "p_adjusted": p,
@@ -112,7 +112,7 @@ def numbers() -> dict[str, Any]:
             {
                 "family": "attack",
                 "fact": "width",
-                "pictures": 96,
+                "images": 96,
                 "twins": 96,
                 "difference": {"n": 9, "mean": [0, 0, 0], "standardised": None},
                 "p_adjusted": None,
@@ -152,14 +152,14 @@ def section_of(told: dict[str, Any]) -> dict[str, Any]:
     return next(section for section in told["sections"] if section["id"] == "images")
 
 
-def test_pictures_stand_beside_their_twins_with_texts_for_those_who_cannot_see(
+def test_images_stand_beside_their_twins_with_texts_for_those_who_cannot_see(
     tmp_path: Path,
 ) -> None:
     shown, _ = page(tmp_path / "run", numbers(), tmp_path / "out")
-    pictures = [attributes for tag, attributes in shown.tags if tag == "img"]
-    assert len(pictures) == 3 and all(one["alt"] for one in pictures)
-    assert all(one["src"].startswith("data:image/webp;base64,") for one in pictures)
-    assert "twin" in pictures[1]["alt"]
+    images = [attributes for tag, attributes in shown.tags if tag == "img"]
+    assert len(images) == 3 and all(one["alt"] for one in images)
+    assert all(one["src"].startswith("data:image/webp;base64,") for one in images)
+    assert "twin" in images[1]["alt"]
     for mark in ("read as money", "looks like fear-1", "no more of it than its twin"):
         assert mark in shown.text
 
@@ -173,11 +173,11 @@ def test_chance_stands_beside_accuracy(tmp_path: Path) -> None:
     assert "not told from guessing: fear" in shown.text
 
 
-def test_the_numbers_hold_every_picture_and_no_pixel(tmp_path: Path) -> None:
+def test_the_numbers_hold_every_image_and_no_pixel(tmp_path: Path) -> None:
     _, told = page(tmp_path / "run", numbers(), tmp_path / "out")
-    grid = next(block for block in section_of(told)["blocks"] if block["kind"] == "pictures")
-    assert [one["id"] for one in grid["groups"][0]["pictures"]] == ["fear-1", "fear-2"]
-    assert grid["groups"][0]["pictures"][0]["twin_contrast"] == 2.5
+    grid = next(block for block in section_of(told)["blocks"] if block["kind"] == "images")
+    assert [one["id"] for one in grid["groups"][0]["images"]] == ["fear-1", "fear-2"]
+    assert grid["groups"][0]["images"][0]["twin_contrast"] == 2.5
     assert "base64" not in json.dumps(told)
     each = next(b for b in section_of(told)["blocks"] if b.get("id") == "images-0-each")
     assert len(each["rows"]) == 4
@@ -225,7 +225,7 @@ def test_hostile_texts_are_shown_as_text(tmp_path: Path) -> None:
         "data:image/webp;base64," + "A" * 50_000,
     ],
 )
-def test_only_a_small_picture_of_ours_is_shown(tmp_path: Path, address: str) -> None:
+def test_only_a_small_image_of_ours_is_shown(tmp_path: Path, address: str) -> None:
     made = numbers()
     made["images"][0]["thumbnail"] = address
     with pytest.raises(UserError, match=r"images\.json"):

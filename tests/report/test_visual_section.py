@@ -1,4 +1,4 @@
-"""Pictures in a report: by what they show, and against pictures without emotion."""
+"""Images in a report: by what they show, and against images without emotion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emo_harness.report.sections.visual import section
 from emo_harness.report.visual import VisualEffects, VisualRow, visual_effects
 from emo_harness.runs import ArmScores
 from tests.report.made_scores import arm, made_scores, one_group
-from tests.report.made_visual import EMOTIONS, picture, visual_scores
+from tests.report.made_visual import EMOTIONS, image, visual_scores
 
 
 def one_effect(scores: ArmScores) -> VisualEffects:
@@ -53,7 +53,7 @@ def columns(group: Group, *ids: str) -> np.ndarray:
     return group.scores[:, [place[i] for i in ids]]
 
 
-def test_a_concept_is_the_mean_of_its_pictures_against_control_and_its_own_controls() -> None:
+def test_a_concept_is_the_mean_of_its_images_against_control_and_its_own_controls() -> None:
     scores = visual_scores()
     group, found = one_group(scores), one_effect(scores)
     fear = columns(group, "img:fear-1", "img:fear-2")
@@ -70,20 +70,20 @@ def test_a_concept_is_the_mean_of_its_pictures_against_control_and_its_own_contr
     assert row(found, "fear").against["no-image"].method == "none"
 
 
-def test_presence_of_a_picture_is_told_from_what_it_shows() -> None:
+def test_presence_of_a_image_is_told_from_what_it_shows() -> None:
     acts = one_effect(visual_scores(presence=0.1, effect={}))
     whole = acts.rows[0]
     assert whole.gain.high_pp < 0
     assert whole.against["pixel-scrambled"].mean_pp == 0
     made = section(contents_of(visual_scores(presence=0.1, effect={})))
     assert made is not None
-    assert "cannot be told from what the mere presence of a picture does" in render([made], "")
+    assert "cannot be told from what the mere presence of an image does" in render([made], "")
     shows = section(contents_of(visual_scores(effect=dict.fromkeys(EMOTIONS, 0.2))))
     assert shows is not None
-    assert "more than the mere presence of a picture does" in render([shows], "")
+    assert "more than the mere presence of an image does" in render([shows], "")
 
 
-def test_a_picture_is_held_against_its_own_twin_and_a_sentence_against_sentences() -> None:
+def test_a_image_is_held_against_its_own_twin_and_a_sentence_against_sentences() -> None:
     sentence = arm("ea01", "attack", text="Your friend Bob is sick.")
     neutral = arm("neutral-1", "placebo", "neutral", text="The table is made of wood.")
     group = one_group(visual_scores(extra=(sentence, neutral)))
@@ -94,16 +94,16 @@ def test_a_picture_is_held_against_its_own_twin_and_a_sentence_against_sentences
     assert nearest["img:sadness-1"] == "img:sadness-1-twin"
     assert nearest["img:sadness-2"] == "img:sadness-1-twin"
     assert nearest["ea01"] == "neutral-1"
-    pictures = group.families["visual-attack"]
-    assert {group.arms[j].id for j in group.neutral_like(pictures)} == {
+    images = group.families["visual-attack"]
+    assert {group.arms[j].id for j in group.neutral_like(images)} == {
         f"img:{emotion}-1-twin" for emotion in EMOTIONS
     }
     assert [group.arms[j].id for j in group.neutral_like(group.families["attack"])] == ["neutral-1"]
 
 
-def test_grey_is_the_control_where_every_request_has_a_picture() -> None:
+def test_grey_is_the_control_where_every_request_has_a_image() -> None:
     found = one_effect(visual_scores(control_image="grey"))
-    assert found.control == "grey picture"
+    assert found.control == "grey image"
     assert found.rows[0].against["grey"] == found.rows[0].gain
 
 
@@ -115,20 +115,20 @@ def test_high_arousal_is_held_against_low() -> None:
     assert found.high_over_low == paired_gain(high, low, group.strata)
 
 
-def test_a_picture_with_a_sentence_is_held_against_either_alone() -> None:
+def test_a_image_with_a_sentence_is_held_against_either_alone() -> None:
     sentence = arm("ea01", "attack", text="Your friend Bob is sick.")
     both = arm(
         "img:fear-1+ea01",
         "attack+visual-attack",
         text="Your friend Bob is sick.",
-        image=picture("fear-1", "fear", arousal="low"),
+        image=image("fear-1", "fear", arousal="low"),
     )
     scores = visual_scores(extra=(sentence, both))
     group = one_group(scores)
     found = {one.family: one for one in visual_effects([group])}
     (combined,) = found["attack+visual-attack"].combined
     own = columns(group, both.id)
-    assert combined.over_picture == paired_gain(own, columns(group, "img:fear-1"), group.strata)
+    assert combined.over_image == paired_gain(own, columns(group, "img:fear-1"), group.strata)
     assert combined.over_sentence == paired_gain(own, columns(group, "ea01"), group.strata)
     assert found["visual-attack"].combined == ()
 
@@ -139,7 +139,7 @@ def test_families_of_sentences_have_no_part_in_it() -> None:
     assert section(contents_of(scores)) is None
 
 
-def test_pictures_stand_beside_sentences_of_the_same_model() -> None:
+def test_images_stand_beside_sentences_of_the_same_model() -> None:
     rng = np.random.default_rng(0)
     texts = made_scores(
         {name: (rng.uniform(size=400) < 0.6).astype(float) for name in ("control", "ea01", "ea02")}

@@ -1,4 +1,4 @@
-"""Runs whose arms show pictures: read back, told apart, and refused where text is all there is."""
+"""Runs whose arms show images: read back, told apart, and refused where text is all there is."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from emo_harness.run_model import read_model_runs
 from emo_harness.runs import find_tasks, read_answers, read_runs, run_prompts
 from tests.conftest import build_task
 from tests.images.image_sets import write_image_set
-from tests.lm_tasks.test_visual_task import PictureLM
+from tests.lm_tasks.test_visual_task import ImageLM
 
 TASK = "emo_bbh_visual_mini_attack_boolean_expressions"
 
 
 def visual_run(folder: Path, images: Path, wrong: str = "img:fear-1", **emo: Any) -> Path:
-    """A run folder that lm-eval writes; the answer is wrong where one picture is shown."""
+    """A run folder that lm-eval writes; the answer is wrong where one image is shown."""
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.tasks import TaskManager
@@ -28,12 +28,12 @@ def visual_run(folder: Path, images: Path, wrong: str = "img:fear-1", **emo: Any
     task = build_task(TASK, images=str(images), **emo)
     tracker = EvaluationTracker(output_path=str(folder))
     results = simple_evaluate(
-        PictureLM([task.shown.pictures[wrong]]),
+        ImageLM([task.shown.images[wrong]]),
         tasks=[task],
         task_manager=TaskManager(include_defaults=False),
         bootstrap_iters=0,
         evaluation_tracker=tracker,
-        model_args="pretrained=org/pictures",
+        model_args="pretrained=org/images",
     )
     assert results is not None
     samples = results.pop("samples")
@@ -57,7 +57,7 @@ def primary(*folders: Path) -> list[Any]:
     return [one for one in read_runs(folders, progress=False).scores if one.primary]
 
 
-def test_scores_and_pictures_are_read_back(run: Path) -> None:
+def test_scores_and_images_are_read_back(run: Path) -> None:
     (scores,) = primary(run)
     arms = {arm.id: arm for arm in scores.arms}
     by_arm = dict(zip(arms, scores.scores.T.tolist(), strict=True))
@@ -74,7 +74,7 @@ def test_scores_and_pictures_are_read_back(run: Path) -> None:
     assert answer.prompts["img:fear-1"].startswith("<image>\n")
 
 
-def test_how_pictures_were_shown_is_a_setting(run: Path, images: Path, tmp_path: Path) -> None:
+def test_how_images_were_shown_is_a_setting(run: Path, images: Path, tmp_path: Path) -> None:
     others = [
         visual_run(tmp_path / "none", images, control_image="none"),
         visual_run(tmp_path / "last", images, image_order="last"),
@@ -101,9 +101,9 @@ def test_runs_asked_alike_become_one(run: Path, images: Path, tmp_path: Path) ->
     assert scores.stimuli_sha256 != alone.stimuli_sha256
 
 
-def test_another_picture_under_one_arm_id_is_refused(run: Path, tmp_path: Path) -> None:
+def test_another_image_under_one_arm_id_is_refused(run: Path, tmp_path: Path) -> None:
     other = visual_run(tmp_path / "run", write_image_set(tmp_path / "tiny", seed=9))
-    with pytest.raises(UserError, match="the pictures"):
+    with pytest.raises(UserError, match="the images"):
         read_runs([run, other], progress=False)
 
 
@@ -112,21 +112,21 @@ def test_text_runs_stand_beside_visual_ones(run: Path, mini_run: Path) -> None:
     assert {"attack", "visual-attack"} <= families
 
 
-def test_modules_that_read_text_alone_refuse_pictures_and_pass_over_them(
+def test_modules_that_read_text_alone_refuse_images_and_pass_over_them(
     run: Path, mini_run: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="pictures beside the text"):
+    with pytest.raises(UserError, match="images beside the text"):
         run_prompts([run], progress=False)
-    with pytest.raises(UserError, match="pictures beside the text"):
+    with pytest.raises(UserError, match="images beside the text"):
         read_model_runs(run)
-    assert read_model_runs(run, pictures=True)
+    assert read_model_runs(run, images=True)
 
 
-def test_whether_a_prompt_with_a_picture_was_cut_is_unknown(run: Path) -> None:
+def test_whether_a_prompt_with_a_image_was_cut_is_unknown(run: Path) -> None:
     assert primary(run)[0].truncated is None
 
 
-def test_samples_name_pictures_by_hash_and_stay_small(run: Path) -> None:
+def test_samples_name_images_by_hash_and_stay_small(run: Path) -> None:
     (task,) = find_tasks([run])
     lines = task.samples_file.read_text().splitlines()
     assert all("PIL" not in line and len(line) < 20_000 for line in lines)
@@ -134,7 +134,7 @@ def test_samples_name_pictures_by_hash_and_stay_small(run: Path) -> None:
     assert len(first) == 1 and len(first[0]) == 64
 
 
-def test_a_record_with_an_odd_picture_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_record_with_an_odd_image_is_refused(run: Path, tmp_path: Path) -> None:
     (task,) = find_tasks([run])
     results = json.loads(task.results_file.read_text())
     arms = results["configs"][TASK]["metadata"]["emo"]["arms"]

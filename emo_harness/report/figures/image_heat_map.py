@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE_PX, GAP_PX, HEAD_PX, KEY_PX, LEFT_PX = 320, 16, 22, 58, 2
-# Of one picture as PNG; a page holds two of them twice, to be seen and to be saved.
+# Of one image as PNG; a page holds two of them twice, to be seen and to be saved.
 BUDGET_BYTES = 30_000
 SMALLER, LEAST_SIDE, N_COLOURS = 0.8, 24, 64
 ALPHA = 0.6
@@ -63,9 +63,9 @@ def image_heat_map(
     values = np.asarray(contributions, np.float64)
     if values.ndim != 2 or not values.size:
         raise ValueError(f"contributions of shape {values.shape}, not (rows, columns)")
-    picture = as_picture(image)
-    scale = SIDE_PX / max(picture.size)
-    width, height = (max(side * scale, 1.0) for side in picture.size)
+    shown = as_image(image)
+    scale = SIDE_PX / max(shown.size)
+    width, height = (max(side * scale, 1.0) for side in shown.size)
     second = LEFT_PX + max(width, 160) + GAP_PX
     key_width = LEFT_PX + 9 * 34 + 20
     figure = canvas.canvas(max(second + width + 4, key_width), HEAD_PX + height + KEY_PX)
@@ -79,8 +79,8 @@ def image_heat_map(
     _key(figure, step, unit, signed)
     drawn = canvas.drawing(figure, name, title, alt)
     behind = [
-        _image(picture, LEFT_PX, width, height),
-        _image(picture.convert("L"), second, width, height),
+        _image(shown, LEFT_PX, width, height),
+        _image(shown.convert("L"), second, width, height),
     ]
     return replace(
         drawn,
@@ -89,7 +89,7 @@ def image_heat_map(
     )
 
 
-def as_picture(image: Image | ArrayLike) -> Image:
+def as_image(image: Image | ArrayLike) -> Image:
     """The image in RGB, on white where it is transparent.
 
     Raises:
@@ -110,11 +110,11 @@ def as_picture(image: Image | ArrayLike) -> Image:
     return PIL.Image.alpha_composite(paper, whole).convert("RGB")
 
 
-def within_budget(picture: Image) -> bytes:
-    """A PNG of the picture of at most `BUDGET_BYTES`, in few colours, smaller where it must be."""
-    side = min(SIDE_PX, max(picture.size))
+def within_budget(shown: Image) -> bytes:
+    """A PNG of the image of at most `BUDGET_BYTES`, in few colours, smaller where it must be."""
+    side = min(SIDE_PX, max(shown.size))
     while True:
-        copy = picture.copy()
+        copy = shown.copy()
         copy.thumbnail((side, side))
         written = io.BytesIO()
         copy.quantize(N_COLOURS).save(written, format="png", optimize=True)
@@ -123,10 +123,10 @@ def within_budget(picture: Image) -> bytes:
         side = int(side * SMALLER)
 
 
-def _image(picture: Image, x: float, width: float, height: float) -> str:
+def _image(shown: Image, x: float, width: float, height: float) -> str:
     """An SVG image but for its address, which is the last attribute to be written."""
     place = f'x="{x:.1f}" y="{HEAD_PX}" width="{width:.1f}" height="{height:.1f}"'
-    address = base64.b64encode(within_budget(picture)).decode("ascii")
+    address = base64.b64encode(within_budget(shown)).decode("ascii")
     return f'<image {place} preserveAspectRatio="none" HREF="data:image/png;base64,{address}"/>'
 
 

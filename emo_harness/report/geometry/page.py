@@ -57,7 +57,7 @@ def page_sections(numbers: GeometryNumbers) -> list[Section]:
         (
             "plane",
             "The valence-arousal plane",
-            "Where words lie along the two axes. Words held out are the honest picture: their axes "
+            "Where words lie along the two axes. Words held out are the honest image: their axes "
             "come from other words, read in other templates. Axes that were fitted on these very "
             "words put them where they belong, whatever the model knows.",
             plane_sentences(numbers),

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from emo_harness.report.blocks import PictureGrid, PictureGroup, PictureTile, Raw
+from emo_harness.report.blocks import ImageGrid, ImageGroup, ImageTile, Raw
 from emo_harness.report.images.numbers import CheckedConcept, CheckedImage, ImageCheckNumbers
 from emo_harness.report.images.verdicts import chance_told, percent_with_bounds
 from emo_harness.report.numerals import counted, pp
 
 
-def picture_grid(one: ImageCheckNumbers, name: str) -> PictureGrid | None:
-    """The grid; None where no picture has a thumbnail."""
+def image_grid(one: ImageCheckNumbers, name: str) -> ImageGrid | None:
+    """The grid; None where no image has a thumbnail."""
     twins = {image.twin_of: image for image in reversed(one.images) if image.twin_of}
     shown: dict[tuple[str, str], list[CheckedImage]] = {}
     for image in one.images:
         if image.twin_of is None and image.thumbnail:
             shown.setdefault((image.family, image.concept), []).append(image)
     groups = [
-        PictureGroup(
+        ImageGroup(
             f"{part.concept} ({part.family})",
             _about(part, len(images)),
             [_tile(image, twins.get(image.id)) for image in images],
@@ -24,13 +24,11 @@ def picture_grid(one: ImageCheckNumbers, name: str) -> PictureGrid | None:
         for part in one.concepts
         if (images := shown.get((part.family, part.concept or "")))
     ]
-    return (
-        PictureGrid(name, "Pictures by concept, neutral twins beside", groups) if groups else None
-    )
+    return ImageGrid(name, "Images by concept, neutral twins beside", groups) if groups else None
 
 
 def _about(part: CheckedConcept, n_shown: int) -> str:
-    told = [counted(part.n, "picture")]
+    told = [counted(part.n, "image")]
     if n_shown < part.n:
         told.append(f"the {n_shown} with the least probability of their own concept are shown")
     if part.accuracy[0] is not None:
@@ -43,7 +41,7 @@ def _about(part: CheckedConcept, n_shown: int) -> str:
     return " · ".join(told)
 
 
-def _tile(image: CheckedImage, twin: CheckedImage | None) -> PictureTile:
+def _tile(image: CheckedImage, twin: CheckedImage | None) -> ImageTile:
     facts = []
     if image.probability_concept is not None:
         facts.append(("own probability", f"{image.probability_concept:.2f}"))
@@ -53,10 +51,10 @@ def _tile(image: CheckedImage, twin: CheckedImage | None) -> PictureTile:
         facts.append(("against twin", pp(image.twin_contrast)))
     if image.arousal:
         facts.append(("arousal", image.arousal))
-    return PictureTile(
+    return ImageTile(
         title=image.id,
         address=image.thumbnail or "",
-        alt=f"{image.id}, a picture of {image.concept}",
+        alt=f"{image.id}, an image of {image.concept}",
         facts=facts,
         marks=_marks(image),
         numbers=_numbers(image),
@@ -75,11 +73,11 @@ def _marks(image: CheckedImage) -> list[str]:
     return marks
 
 
-def _twin(twin: CheckedImage | None) -> PictureTile | None:
+def _twin(twin: CheckedImage | None) -> ImageTile | None:
     if twin is None or not twin.thumbnail:
         return None
     alt = f"its neutral twin {twin.id}"
-    return PictureTile(twin.id, twin.thumbnail, alt, (), (), _numbers(twin))
+    return ImageTile(twin.id, twin.thumbnail, alt, (), (), _numbers(twin))
 
 
 def _numbers(image: CheckedImage) -> dict[str, Raw]:

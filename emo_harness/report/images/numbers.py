@@ -17,7 +17,7 @@ def _unknown() -> list[Number]:
     return [None, None, None]
 
 
-# Nothing but a small picture of ours: no address of another place, no markup.
+# Nothing but a small image of ours: no address of another place, no markup.
 Thumbnail = Annotated[
     str, Field(max_length=40_000, pattern=r"^data:image/webp;base64,[A-Za-z0-9+/]+={0,2}$")
 ]
@@ -70,7 +70,7 @@ class FactDifference(Strict):
 
     family: str
     fact: str
-    pictures: Number
+    images: Number
     twins: Number
     difference: PairedMean
     p_adjusted: Number
@@ -113,7 +113,7 @@ class Duplicates(Strict):
 
 
 class CheckedImage(Strict):
-    """A picture or a twin."""
+    """An image or a twin."""
 
     id: str
     family: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emo_harness.report.blocks import Block, Prose, Section
-from emo_harness.report.images.grid import picture_grid
+from emo_harness.report.images.grid import image_grid
 from emo_harness.report.images.numbers import ImageCheckNumbers
 from emo_harness.report.images.tables import checks_tables
 from emo_harness.report.images.verdicts import sentences, warnings
@@ -12,7 +12,7 @@ from emo_harness.report.page import PageFrame, render
 
 PREFIX = "images"
 INTRO = (
-    "Does each picture show what it should, as an image encoder that knows words reads it; does it "
+    "Does each image show what it should, as an image encoder that knows words reads it; does it "
     "show more of it than its neutral twin; and do the two differ in anything else? Beside every "
     "accuracy stands what guessing would reach."
 )
@@ -20,13 +20,13 @@ LIMITS = Prose(
     "What this does not show:",
     "note",
     (
-        "Whether a picture moves anyone. An encoder tells what a picture shows, and from afar: "
-        "that it finds fear in a picture of fear is a test of the drawing, not of the feeling. "
+        "Whether an image moves anyone. An encoder tells what an image shows, and from afar: "
+        "that it finds fear in an image of fear is a test of the drawing, not of the feeling. "
         "For that there are human ratings, and for a model under test `emo images rate`.",
-        "A mean cosine of pictures with their prompts (CLIP score) is no test of emotion: a set in "
-        "which every picture shows the scene and none the emotion scores as high. Read the "
+        "A mean cosine of images with their prompts (CLIP score) is no test of emotion: a set in "
+        "which every image shows the scene and none the emotion scores as high. Read the "
         "contrast with the twins.",
-        "Where the encoder was used to choose the pictures, its accuracy is that of the choice. "
+        "Where the encoder was used to choose the images, its accuracy is that of the choice. "
         "Only a second encoder, one that did not choose, tells.",
         "Encoders of this kind miss counts, negations, who does what to whom, small faces and "
         "irony, and some have hardly seen drawings. What they cannot tell, they cannot vouch for.",
@@ -43,7 +43,7 @@ def section_blocks(one: ImageCheckNumbers, prefix: str) -> list[Block]:
     if warned:
         blocks.append(Prose("Before this set is used:", "warning", warned))
     blocks += checks_tables(one, prefix)
-    grid = picture_grid(one, f"{prefix}-pictures")
+    grid = image_grid(one, f"{prefix}-images")
     if grid is not None:
         blocks.append(grid)
     return [*blocks, LIMITS]
@@ -59,7 +59,7 @@ def about(one: ImageCheckNumbers) -> str:
     )
     made = ", ".join(one.made)
     return (
-        f"Set {one.set}: {counted(one.n_images, 'picture')} and "
+        f"Set {one.set}: {counted(one.n_images, 'image')} and "
         f"{counted(one.n_twins, 'neutral twin')} ({made}), {by}."
     )
 
@@ -72,4 +72,4 @@ def checks_page(one: ImageCheckNumbers) -> str:
         "or images.json.",
     )
     section = Section(PREFIX, "Is this image set any good?", INTRO, section_blocks(one, PREFIX))
-    return render([section], f"{one.set} · {counted(one.n_images, 'picture')}", frame=frame)
+    return render([section], f"{one.set} · {counted(one.n_images, 'image')}", frame=frame)

@@ -1,4 +1,4 @@
-"""Tables of an image set's checks: by concept, against twins, every picture."""
+"""Tables of an image set's checks: by concept, against twins, every image."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from emo_harness.report.numerals import (
     text_cell,
 )
 
-# Rows of the table of all pictures; more are in checks.parquet alone.
+# Rows of the table of all images; more are in checks.parquet alone.
 MOST_ROWS = 600
 _CONCEPT_COLUMNS = (
     Column("concept"),
     Column("family", filtered=True),
-    Column("pictures", numeric=True),
+    Column("images", numeric=True),
     Column("accuracy", "share whose own concept is the most probable, 95% interval", numeric=True),
     Column("chance", "what guessing would reach", numeric=True),
     Column("own probability", "mean probability of the own concept among the set's", numeric=True),
     Column(
         "against twin",
-        "log-odds of the own emotion, or of the concept where there is none, in the picture less "
+        "log-odds of the own emotion, or of the concept where there is none, in the image less "
         "those in its neutral twin",
         numeric=True,
     ),
-    Column("diversity", "mean cosine distance between two pictures of the concept", numeric=True),
-    Column("alignment", "mean cosine of a picture with its own prompt or caption", numeric=True),
-    Column("look alike", "pictures that look like one before them", numeric=True),
+    Column("diversity", "mean cosine distance between two images of the concept", numeric=True),
+    Column("alignment", "mean cosine of an image with its own prompt or caption", numeric=True),
+    Column("look alike", "images that look like one before them", numeric=True),
 )
 _SECOND_COLUMNS = (
     Column("accuracy, 2nd", "of the second encoder", numeric=True),
@@ -57,14 +57,14 @@ _FACT_COLUMNS = (
     Column("fact"),
     Column("family", filtered=True),
     Column("pairs", numeric=True),
-    Column("pictures", "mean", numeric=True),
+    Column("images", "mean", numeric=True),
     Column("twins", "mean", numeric=True),
-    Column("difference", "picture less twin, 95% interval", numeric=True),
+    Column("difference", "image less twin, 95% interval", numeric=True),
     Column("in sd", "difference over the standard deviation of differences", numeric=True),
     Column("p", "of no difference, by Holm over a family's facts", numeric=True),
 )
-_PICTURE_COLUMNS = (
-    Column("picture"),
+_IMAGE_COLUMNS = (
+    Column("image"),
     Column("family", filtered=True),
     Column("concept", filtered=True),
     Column("predicted", "the most probable concept"),
@@ -82,18 +82,16 @@ _PICTURE_COLUMNS = (
 
 
 def checks_tables(one: ImageCheckNumbers, prefix: str) -> list[Block]:
-    """By concept; facts against twins where there are twins; every picture, folded."""
+    """By concept; facts against twins where there are twins; every image, folded."""
     blocks: list[Block] = [_concepts(one, f"{prefix}-concepts")]
     if one.matching:
         rows = [_fact_row(row) for row in one.matching if varies(row)]
-        title = "Pictures beside their neutral twins, in what is not emotion"
+        title = "Images beside their neutral twins, in what is not emotion"
         blocks.append(Table(f"{prefix}-matching", title, _FACT_COLUMNS, rows))
     told = f"the first {MOST_ROWS} " if len(one.images) > MOST_ROWS else ""
-    rows = [_picture_row(image) for image in one.images[:MOST_ROWS]]
-    title = f"Every picture and twin: {told}readings of the first encoder, and facts"
-    blocks.append(
-        Table(f"{prefix}-each", title, _PICTURE_COLUMNS, rows, search=True, collapsed=True)
-    )
+    rows = [_image_row(image) for image in one.images[:MOST_ROWS]]
+    title = f"Every image and twin: {told}readings of the first encoder, and facts"
+    blocks.append(Table(f"{prefix}-each", title, _IMAGE_COLUMNS, rows, search=True, collapsed=True))
     return blocks
 
 
@@ -140,7 +138,7 @@ def _fact_row(row: FactDifference) -> list[Cell]:
         text_cell(name, "strong" if row.differs else ""),
         text_cell(row.family),
         count_cell(row.difference.n),
-        _decimal_cell(_times(row.pictures, factor), decimals),
+        _decimal_cell(_times(row.images, factor), decimals),
         _decimal_cell(_times(row.twins, factor), decimals),
         gain_cell(factor * value, factor * low, factor * high, decimals),
         _decimal_cell(row.difference.standardised, 2),
@@ -148,7 +146,7 @@ def _fact_row(row: FactDifference) -> list[Cell]:
     ]
 
 
-def _picture_row(image: CheckedImage) -> list[Cell]:
+def _image_row(image: CheckedImage) -> list[Cell]:
     return [
         text_cell(image.id),
         text_cell("twin" if image.twin_of else image.family),

@@ -23,10 +23,10 @@ FACT_NAMES = {
     "width": "width",
     "height": "height",
 }
-# The family of all pictures together.
+# The family of all images together.
 ALL = "all"
 _MOST_NAMED = 6
-# Of fewer pictures nothing can be said either way.
+# Of fewer images nothing can be said either way.
 _FEWEST_TO_TELL = 3
 
 
@@ -100,7 +100,7 @@ def _of_family(part: CheckedConcept) -> str:
         again = f", the second {percent_with_bounds(second)}" if second else ""
         parts.append(
             f"the encoder finds the own concept among {count(1 / known(part.chance))} in "
-            f"{percent_with_bounds(part.accuracy)} of {counted(part.n, 'picture')}{again}; "
+            f"{percent_with_bounds(part.accuracy)} of {counted(part.n, 'image')}{again}; "
             f"guessing would reach {chance_told(part.chance)}"
         )
     value, low, high = bounds(part.contrast)
@@ -123,7 +123,7 @@ def _agreement(one: ImageCheckNumbers) -> Iterator[str]:
         beyond = "" if math.isnan(kappa) else f" (kappa {kappa:.2f})"
         yield (
             f"the two encoders name the same concept for {percent_with_bounds(found.same)} of "
-            f"{counted(found.n, 'picture')}{beyond}"
+            f"{counted(found.n, 'image')}{beyond}"
         )
     rank = bounds(found.contrast.rank)
     if not math.isnan(rank[0]):
@@ -134,11 +134,11 @@ def _norms(one: ImageCheckNumbers) -> Iterator[str]:
     for found in one.norms:
         rank = bounds(found.rank)
         if math.isnan(rank[0]):
-            yield f"{found.dimension}: {counted(found.n, 'rated picture')}, too few to correlate"
+            yield f"{found.dimension}: {counted(found.n, 'rated image')}, too few to correlate"
         else:
             yield (
                 f"{found.dimension} as {found.encoder} reads it and human ratings of "
-                f"{counted(found.n, 'picture')}: rank correlation {gain(*rank, decimals=2)}, "
+                f"{counted(found.n, 'image')}: rank correlation {gain(*rank, decimals=2)}, "
                 f"p {probability(known(found.p))}"
             )
 
@@ -153,8 +153,8 @@ def _unlike_twins(one: ImageCheckNumbers) -> Iterator[str]:
             f"{FACT_NAMES.get(row.fact, row.fact)} ({_direction(row)})" for row in rows
         )
         yield (
-            f"{family}: pictures differ from their neutral twins in {told}; an effect of the "
-            "pictures may be one of these"
+            f"{family}: images differ from their neutral twins in {told}; an effect of the "
+            "images may be one of these"
         )
 
 
@@ -168,19 +168,19 @@ def _direction(row: FactDifference) -> str:
 def _alike(one: ImageCheckNumbers) -> Iterator[str]:
     twin_of = {image.id: image.twin_of for image in one.images}
     found = one.duplicates
-    of_pictures = [group for group in found.groups if any(twin_of[name] is None for name in group)]
-    among_twins = [group for group in found.groups if group not in of_pictures]
-    own = [group for group in of_pictures if any(twin_of[name] in group for name in group)]
-    if of_pictures:
-        examples = "; ".join(", ".join(group[:4]) for group in of_pictures[:3])
+    of_images = [group for group in found.groups if any(twin_of[name] is None for name in group)]
+    among_twins = [group for group in found.groups if group not in of_images]
+    own = [group for group in of_images if any(twin_of[name] in group for name in group)]
+    if of_images:
+        examples = "; ".join(", ".join(group[:4]) for group in of_images[:3])
         yield (
-            f"{counted(len(of_pictures), 'group')} of pictures that look alike (perceptual hashes "
+            f"{counted(len(of_images), 'group')} of images that look alike (perceptual hashes "
             f"differ in at most {found.most_bits} of {found.n_bits} bits): {examples}"
-            f"{'; ...' if len(of_pictures) > 3 else ''}"
+            f"{'; ...' if len(of_images) > 3 else ''}"
         )
     if own:
         yield (
-            f"in {counted(len(own), 'group')} a picture looks like its own neutral twin: its "
+            f"in {counted(len(own), 'group')} an image looks like its own neutral twin: its "
             "contrast may be empty"
         )
     if among_twins:

@@ -1,4 +1,4 @@
-"""Ratings: what the model itself says of the pictures' valence and arousal."""
+"""Ratings: what the model itself says of the images' valence and arousal."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ NAN = math.nan
 
 INTRO = (
     "A manipulation check: the model under test was asked how pleasant and how exciting each "
-    "picture is, from 1 to 9. A picture can only act by its emotion if the model sees it: then "
-    "ratings follow those of people, and emotional pictures are rated apart from their neutral "
+    "image is, from 1 to 9. An image can only act by its emotion if the model sees it: then "
+    "ratings follow those of people, and emotional images are rated apart from their neutral "
     "twins."
 )
 OVER_COLUMNS = (
-    Column("pictures of"),
+    Column("images of"),
     Column("family", filtered=True),
     Column("scale", filtered=True),
-    Column("pairs", "pictures with a neutral twin", numeric=True),
+    Column("pairs", "images with a neutral twin", numeric=True),
     Column("over twins", "steps of the scale from 1 to 9, with 95% interval", numeric=True),
-    Column("p", "Student's t over pictures, not corrected", numeric=True),
+    Column("p", "Student's t over images, not corrected", numeric=True),
 )
-PICTURE_COLUMNS = (
-    Column("picture"),
+IMAGE_COLUMNS = (
+    Column("image"),
     Column("family", filtered=True),
     Column("concept", filtered=True),
     Column("valence", "mean rating, 1 to 9", numeric=True),
@@ -57,8 +57,8 @@ PICTURE_COLUMNS = (
 )
 
 
-class RatedPicture(Strict):
-    """One picture; ratings are null where an answer named none."""
+class RatedImage(Strict):
+    """One image; ratings are null where an answer named none."""
 
     id: str
     family: str
@@ -88,7 +88,7 @@ class RankAgainstNorms(Strict):
 
 
 class OverTwins(Strict):
-    """Ratings of pictures minus those of their twins."""
+    """Ratings of images minus those of their twins."""
 
     family: str
     concept: str
@@ -110,14 +110,14 @@ class RatingsFile(Strict):
     norms: dict[str, RankAgainstNorms]
     over_twins: list[OverTwins]
     mass: dict[str, float | None]
-    images: list[RatedPicture]
+    images: list[RatedImage]
 
 
 def section(contents: ReportContents) -> Section | None:
     """Build the section, where `emo images rate --run` was used."""
     files = read_posthoc(contents.run_folders, "image_ratings", RatingsFile)
     blocks = [block for number, one in enumerate(files) for block in _blocks(one, number)]
-    return Section("image-ratings", "Ratings of pictures", INTRO, blocks) if blocks else None
+    return Section("image-ratings", "Ratings of images", INTRO, blocks) if blocks else None
 
 
 def _blocks(one: RatingsFile, number: int) -> list[Block]:
@@ -125,7 +125,7 @@ def _blocks(one: RatingsFile, number: int) -> list[Block]:
     about = f"{one.model} on the set {one.set}, {how}"
     told = [f"{name}: “{text}”" for name, text in one.questions.items()]
     blocks: list[Block] = [
-        Prose(f"{counted(one.n_images, 'picture')} rated by {about}. {_norms(one)}", items=told)
+        Prose(f"{counted(one.n_images, 'image')} rated by {about}. {_norms(one)}", items=told)
     ]
     weak = [
         f"{name}: {100 * mass:.0f}%"
@@ -147,7 +147,7 @@ def _blocks(one: RatingsFile, number: int) -> list[Block]:
         blocks.append(
             Table(
                 f"image-ratings-{number}-twins",
-                f"Ratings of pictures minus those of their neutral twins, {about}",
+                f"Ratings of images minus those of their neutral twins, {about}",
                 OVER_COLUMNS,
                 [_over_cells(row) for row in one.over_twins],
             )
@@ -158,7 +158,7 @@ def _blocks(one: RatingsFile, number: int) -> list[Block]:
 def _norms(one: RatingsFile) -> str:
     found = [
         f"{name} {_signed(rank[0], 2)} [{_signed(rank[1], 2)}, {_signed(rank[2], 2)}] over "
-        f"{counted(norm.n, 'picture')}"
+        f"{counted(norm.n, 'image')}"
         for name, norm in one.norms.items()
         for rank in [[NAN if value is None else value for value in norm.rank]]
         if norm.n and not math.isnan(rank[0])
@@ -174,7 +174,7 @@ def _figure(one: RatingsFile, name: str, about: str) -> Figure | None:
         return None
     tags = ["neutral twins" if p.twin_of else p.concept for p in known]
     points = np.array([[p.valence, p.arousal] for p in known], dtype=np.float64)
-    title = f"Valence and arousal of each picture, rated by {about}"
+    title = f"Valence and arousal of each image, rated by {about}"
     alt = f"Scatter plot. {title}. " + " ".join(_means(known, tags))
     return Figure(
         name,
@@ -189,13 +189,11 @@ def _figure(one: RatingsFile, name: str, about: str) -> Figure | None:
             alt,
             centre=(MIDDLE, MIDDLE),
         ),
-        Table(
-            f"{name}-table", title, PICTURE_COLUMNS, [_cells(p) for p in one.images], search=True
-        ),
+        Table(f"{name}-table", title, IMAGE_COLUMNS, [_cells(p) for p in one.images], search=True),
     )
 
 
-def _means(known: Sequence[RatedPicture], tags: Sequence[str]) -> Iterator[str]:
+def _means(known: Sequence[RatedImage], tags: Sequence[str]) -> Iterator[str]:
     for tag in dict.fromkeys(tags):
         own = [p for p, other in zip(known, tags, strict=True) if other == tag]
         valence = np.mean([p.valence for p in own if p.valence is not None])
@@ -220,23 +218,23 @@ def _over_cells(row: OverTwins) -> list[Cell]:
     ]
 
 
-def _cells(picture: RatedPicture) -> list[Cell]:
-    masses = [m for m in (picture.valence_mass, picture.arousal_mass) if m is not None]
+def _cells(image: RatedImage) -> list[Cell]:
+    masses = [m for m in (image.valence_mass, image.arousal_mass) if m is not None]
     return [
-        text_cell(picture.id),
-        text_cell(picture.family),
-        text_cell(picture.concept),
+        text_cell(image.id),
+        text_cell(image.family),
+        text_cell(image.concept),
         *(
             percent_cell(NAN if value is None else value, 1)
             for value in (
-                picture.valence,
-                picture.arousal,
-                picture.norm_valence,
-                picture.norm_arousal,
+                image.valence,
+                image.arousal,
+                image.norm_valence,
+                image.norm_arousal,
             )
         ),
         percent_cell(100 * min(masses) if masses else NAN, 0),
-        text_cell(picture.caption or ""),
+        text_cell(image.caption or ""),
     ]
 
 

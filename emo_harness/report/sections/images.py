@@ -1,4 +1,4 @@
-"""Image sets: what encoders see in the pictures that were shown."""
+"""Image sets: what encoders see in the images that were shown."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ def section(contents: ReportContents) -> Section | None:
     blocks: list[Block] = []
     for number, one in enumerate(read_posthoc(contents.run_folders, "images", ImageCheckNumbers)):
         blocks += section_blocks(one, f"images-{number}")
-    return Section("images", "The pictures, checked", INTRO, blocks) if blocks else None
+    return Section("images", "The images, checked", INTRO, blocks) if blocks else None

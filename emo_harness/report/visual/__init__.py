@@ -1,4 +1,4 @@
-"""Pictures as stimuli in a report: effects by what they show, and against their controls."""
+"""Images as stimuli in a report: effects by what they show, and against their controls."""
 
 from emo_harness.report.visual.effects import (
     CombinedRow,

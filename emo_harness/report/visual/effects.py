@@ -1,5 +1,5 @@
-"""Effects of pictures: by concept, level and arousal, against control and against each control
-picture, and of a picture with a sentence against either alone."""
+"""Effects of images: by concept, level and arousal, against control and against each control
+image, and of an image with a sentence against either alone."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from emo_harness.report.groups import Group
 from emo_harness.runs import RunArm
 from emo_harness.stimuli import StimulusImage
 
-Facet = Literal["all", "concept", "level", "arousal", "picture"]
-# The control pictures that a picture is held against, by kind of placebo.
+Facet = Literal["all", "concept", "level", "arousal", "image"]
+# The control images that an image is held against, by kind of placebo.
 CONTROLS = ("neutral", "pixel-scrambled", "phase-scrambled", "grey", "no-image")
 NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class VisualRow:
-    """The mean over some pictures of a family.
+    """The mean over some images of a family.
 
     Attributes:
-        facet: what the pictures have in common; `name` which of its values.
+        facet: what the images have in common; `name` which of its values.
         arms: ids.
         gain: over control.
-        against: over the control pictures of the same concepts, by kind of placebo; `UNKNOWN`
+        against: over the control images of the same concepts, by kind of placebo; `UNKNOWN`
             where a run has none.
         q: Benjamini-Hochberg over the rows of a facet, against control; `q_scrambled` against the
             pixel-scrambled copies. NaN for the mean over all.
@@ -44,11 +44,11 @@ class VisualRow:
 
 @dataclass(frozen=True)
 class CombinedRow:
-    """A picture together with a sentence, over control and over either alone."""
+    """An image together with a sentence, over control and over either alone."""
 
     arm: str
     gain: Gain
-    over_picture: Gain
+    over_image: Gain
     over_sentence: Gain
 
 
@@ -58,11 +58,11 @@ class VisualEffects:
 
     Attributes:
         label: the model, as in the claims.
-        control: "no picture" or "grey picture": what the control arm showed.
-        sets: names of the image sets that its pictures are from.
-        rows: the mean over all first, then facet by facet, at last every picture.
-        high_over_low: pictures of high minus those of low arousal; `UNKNOWN` without both.
-        combined: of families of pictures with sentences.
+        control: "no image" or "grey image": what the control arm showed.
+        sets: names of the image sets that its images are from.
+        rows: the mean over all first, then facet by facet, at last every image.
+        high_over_low: images of high minus those of low arousal; `UNKNOWN` without both.
+        combined: of families of images with sentences.
     """
 
     label: str
@@ -83,7 +83,7 @@ class VisualEffects:
 def visual_effects(
     groups: Iterable[Group], margin_pp: float = MARGIN_PP
 ) -> tuple[VisualEffects, ...]:
-    """Every family with pictures, by the metric and filter that its benchmark reports."""
+    """Every family with images, by the metric and filter that its benchmark reports."""
     return tuple(
         _effects(group, family, members, margin_pp)
         for group in groups
@@ -96,14 +96,14 @@ def visual_effects(
 def _effects(group: Group, family: str, members: Sequence[int], margin_pp: float) -> VisualEffects:
     by_arousal = _grouped(group, members, lambda image: image.arousal)
     high, low = by_arousal.get("high"), by_arousal.get("low")
-    pictures = [_image(group.arms[i]) for i in members]
+    images = [_image(group.arms[i]) for i in members]
     return VisualEffects(
         label=group.label,
         board=group.board,
         family=family,
         limited=group.limited,
-        control="no picture" if group.arms[0].image is None else "grey picture",
-        sets=tuple(dict.fromkeys(image.set for image in pictures)),
+        control="no image" if group.arms[0].image is None else "grey image",
+        sets=tuple(dict.fromkeys(image.set for image in images)),
         rows=tuple(_rows(group, members)),
         high_over_low=_over(group, high, low) if high and low else UNKNOWN,
         combined=tuple(_combined(group, members)),
@@ -116,9 +116,9 @@ def _rows(group: Group, members: Sequence[int]) -> list[VisualRow]:
         ("concept", _grouped(group, members, lambda image: image.concept)),
         ("level", _grouped(group, members, lambda image: image.level)),
         ("arousal", _grouped(group, members, lambda image: image.arousal)),
-        ("picture", {group.arms[i].id: [i] for i in members}),
+        ("image", {group.arms[i].id: [i] for i in members}),
     ]
-    rows = [_row(group, "all", "all pictures", list(members))]
+    rows = [_row(group, "all", "all images", list(members))]
     for facet, found in facets:
         own = [_row(group, facet, name, columns) for name, columns in found.items()]
         q = benjamini_hochberg([row.gain.p for row in own])
@@ -141,7 +141,7 @@ def _row(group: Group, facet: Facet, name: str, columns: list[int]) -> VisualRow
 
 
 def _against(group: Group, kind: str, columns: Sequence[int]) -> Gain:
-    """Over the controls of a kind: those of the same pictures, else of their concepts, else all."""
+    """Over the controls of a kind: those of the same images, else of their concepts, else all."""
     controls = [
         i
         for i, arm in enumerate(group.arms)
@@ -160,22 +160,20 @@ def _against(group: Group, kind: str, columns: Sequence[int]) -> Gain:
 
 
 def _combined(group: Group, members: Sequence[int]) -> list[CombinedRow]:
-    pictures = {
-        arm.image.sha256: i for i, arm in enumerate(group.arms) if arm.image and not arm.text
-    }
+    images = {arm.image.sha256: i for i, arm in enumerate(group.arms) if arm.image and not arm.text}
     sentences = {arm.text: i for i, arm in enumerate(group.arms) if arm.text and not arm.image}
     rows = []
     for i in members:
         arm = group.arms[i]
         if not arm.text:
             continue
-        picture = pictures.get(_image(arm).sha256)
+        image = images.get(_image(arm).sha256)
         sentence = sentences.get(arm.text)
         rows.append(
             CombinedRow(
                 arm.id,
                 _over(group, [i], [0]),
-                UNKNOWN if picture is None else _over(group, [i], [picture]),
+                UNKNOWN if image is None else _over(group, [i], [image]),
                 UNKNOWN if sentence is None else _over(group, [i], [sentence]),
             )
         )
@@ -201,12 +199,12 @@ def _over(group: Group, arms: Sequence[int], base: Sequence[int]) -> Gain:
 
 def _image(arm: RunArm) -> StimulusImage:
     if arm.image is None:
-        raise ValueError(f"{arm.id} shows no picture")
+        raise ValueError(f"{arm.id} shows no image")
     return arm.image
 
 
 def _made_from(arm: RunArm) -> str | None:
-    """The picture that a control picture belongs to."""
+    """The image that a control image belongs to."""
     if arm.image is None:
         return None
     return arm.image.id if arm.image.derived else arm.image.twin_of

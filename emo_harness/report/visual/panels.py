@@ -1,4 +1,4 @@
-"""What pictures do, laid out: one panel per family, and pictures beside sentences."""
+"""What images do, laid out: one panel per family, and images beside sentences."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ CONTROL_NAMES = {
     "pixel-scrambled": "pixel-scrambled",
     "phase-scrambled": "phase-scrambled",
     "grey": "plain grey",
-    "no-image": "no picture",
+    "no-image": "no image",
 }
 ROW_COLUMNS = (
-    Column("pictures"),
+    Column("images"),
     Column("by", filtered=True),
-    Column("pictures asked", numeric=True),
+    Column("images asked", numeric=True),
     Column("n", "questions", numeric=True),
     Column("gain pp", "over control", numeric=True),
     Column("q", "over the rows of this kind (Benjamini and Hochberg)", numeric=True),
@@ -44,13 +44,13 @@ ROW_COLUMNS = (
     Column("q scrambled", "of the column before", numeric=True),
     Column("over phase-scrambled", "pp: the same spectrum, no scene", numeric=True),
     Column("over plain grey", "pp", numeric=True),
-    Column("over no picture", "pp", numeric=True),
+    Column("over no image", "pp", numeric=True),
 )
 COMBINED_COLUMNS = (
-    Column("picture and sentence"),
+    Column("image and sentence"),
     Column("n", "questions", numeric=True),
     Column("gain pp", "over control", numeric=True),
-    Column("over the picture alone", "pp", numeric=True),
+    Column("over the image alone", "pp", numeric=True),
     Column("over the sentence alone", "pp", numeric=True),
 )
 BESIDE_COLUMNS = (
@@ -68,12 +68,12 @@ BESIDE_COLUMNS = (
 
 
 def visual_panels(effects: Iterable[VisualEffects]) -> list[Block]:
-    """A sentence, a figure and a table for every family of pictures."""
+    """A sentence, a figure and a table for every family of images."""
     return [block for number, one in enumerate(effects) for block in _panel(one, number)]
 
 
 def beside_sentences(claims: Sequence[FamilyClaim], visual: Sequence[VisualEffects]) -> list[Block]:
-    """Families of pictures beside those of sentences that the same model was asked."""
+    """Families of images beside those of sentences that the same model was asked."""
     shown = {(one.label, one.board, one.family) for one in visual}
     models = {claim.model for claim in claims if _key(claim) in shown}
     told = [claim for claim in claims if claim.model in models]
@@ -81,7 +81,7 @@ def beside_sentences(claims: Sequence[FamilyClaim], visual: Sequence[VisualEffec
         return []
     table = Table(
         "visual-beside",
-        "Pictures beside sentences",
+        "Images beside sentences",
         BESIDE_COLUMNS,
         [_beside_cells(claim, _key(claim) in shown) for claim in told],
     )
@@ -90,7 +90,7 @@ def beside_sentences(claims: Sequence[FamilyClaim], visual: Sequence[VisualEffec
 
 def _panel(one: VisualEffects, number: int) -> list[Block]:
     asked = _asked(one)
-    title = f"Gains of {one.family} pictures, {asked}, {one.label}"
+    title = f"Gains of {one.family} images, {asked}, {one.label}"
     name = f"visual-{slug(one.family)}-{number}"
     decimals = decimals_for([_half(row.gain) for row in one.rows])
     blocks: list[Block] = [Prose(panel_sentence(one, decimals))]
@@ -99,7 +99,7 @@ def _panel(one: VisualEffects, number: int) -> list[Block]:
         blocks.append(
             Table(
                 f"{name}-combined",
-                f"A picture with a sentence, {asked}, {one.label}",
+                f"An image with a sentence, {asked}, {one.label}",
                 COMBINED_COLUMNS,
                 [_combined_cells(row, decimals) for row in one.combined],
             )
@@ -108,10 +108,10 @@ def _panel(one: VisualEffects, number: int) -> list[Block]:
 
 
 def panel_sentence(one: VisualEffects, decimals: int) -> str:
-    """What the pictures of a family did, and whether it is more than that of any picture."""
+    """What the images of a family did, and whether it is more than that of any image."""
     whole = one.rows[0]
     told = (
-        f"{one.label}, {_asked(one)}, {one.family}: {counted(len(whole.arms), 'picture')} of "
+        f"{one.label}, {_asked(one)}, {one.family}: {counted(len(whole.arms), 'image')} of "
         f"the set {' and '.join(one.sets)} changed the score by {_told(whole.gain, decimals)} over "
         f"control ({one.control})."
     )
@@ -121,35 +121,33 @@ def panel_sentence(one: VisualEffects, decimals: int) -> str:
         if not math.isnan(whole.against[kind].mean_pp)
     ]
     if compared:
-        told += f" Held against other pictures: {', '.join(compared)}."
+        told += f" Held against other images: {', '.join(compared)}."
     if not math.isnan(one.high_over_low.mean_pp):
-        told += (
-            f" Pictures of high arousal minus those of low: {_told(one.high_over_low, decimals)}."
-        )
+        told += f" Images of high arousal minus those of low: {_told(one.high_over_low, decimals)}."
     return f"{told} {_meaning(whole)}"
 
 
 def _meaning(whole: VisualRow) -> str:
     twin, scrambled = whole.against["neutral"], whole.against["pixel-scrambled"]
     if math.isnan(twin.mean_pp) and math.isnan(scrambled.mean_pp):
-        return "No control picture was asked, so emotion cannot be told from any picture's effect."
+        return "No control image was asked, so emotion cannot be told from any image's effect."
     known = [g for g in (twin, scrambled) if not math.isnan(g.mean_pp)]
     if all(_is_clear(g) for g in known) and len({g.mean_pp > 0 for g in known}) == 1:
-        return "That is more than the mere presence of a picture does."
+        return "That is more than the mere presence of an image does."
     if _is_clear(whole.gain):
-        return "It cannot be told from what the mere presence of a picture does."
-    return "An effect of what the pictures show is not seen here."
+        return "It cannot be told from what the mere presence of an image does."
+    return "An effect of what the images show is not seen here."
 
 
 def _figure(one: VisualEffects, name: str, title: str, decimals: int) -> Figure:
-    lines = [_line(one.rows[0], f"all {len(one.rows[0].arms)} pictures", decimals)]
+    lines = [_line(one.rows[0], f"all {len(one.rows[0].arms)} images", decimals)]
     for facet, heading in FACETS.items():
         own = [row for row in one.rows if row.facet == facet]
         if len(own) > 1:
             lines.append(ForestRow(heading))
             lines += [_line(row, f"{row.name}, {len(row.arms)}", decimals) for row in own]
     alt = f"Forest plot. {title}. " + " ".join(
-        f"{row.name}: {_told(row.gain, decimals)}." for row in one.rows if row.facet != "picture"
+        f"{row.name}: {_told(row.gain, decimals)}." for row in one.rows if row.facet != "image"
     )
     terms = ForestTerms(
         f"gain over {one.control}, pp (band: margin of {one.margin_pp:g} pp)",
@@ -158,8 +156,8 @@ def _figure(one: VisualEffects, name: str, title: str, decimals: int) -> Figure:
     )
     return Figure(
         name,
-        f"{title}. The diamonds are copies of the same pictures with their pixels in random "
-        "order: what a picture without a scene does. Right: gain [95% interval] in pp.",
+        f"{title}. The diamonds are copies of the same images with their pixels in random "
+        "order: what an image without a scene does. Right: gain [95% interval] in pp.",
         alt,
         forest(lines, one.margin_pp, name, title, alt, terms),
         Table(f"{name}-table", title, ROW_COLUMNS, [_cells(row, decimals) for row in one.rows]),
@@ -201,14 +199,14 @@ def _combined_cells(row: CombinedRow, decimals: int) -> list[Cell]:
         text_cell(row.arm),
         count_cell(row.gain.n),
         _gain_cell(row.gain, decimals),
-        _gain_cell(row.over_picture, decimals),
+        _gain_cell(row.over_image, decimals),
         _gain_cell(row.over_sentence, decimals),
     ]
 
 
 def _beside_cells(claim: FamilyClaim, is_visual: bool) -> list[Cell]:
     both = is_visual and "+" in claim.family
-    kind = "pictures with sentences" if both else "pictures" if is_visual else "sentences"
+    kind = "images with sentences" if both else "images" if is_visual else "sentences"
     tone = verdict_words.bounds_tone(claim.gain_low_pp, claim.gain_high_pp)
     return [
         text_cell(claim.label, "strong"),

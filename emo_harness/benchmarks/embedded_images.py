@@ -1,4 +1,4 @@
-"""Pictures of the questions themselves: kept beside the documents, which hold their names."""
+"""Images of the questions themselves: kept beside the documents, which hold their names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emo_harness.image_file import decode_image
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 BENCHMARKS = ("mmmu_val",)
 _COLUMN = re.compile(r"image_\d+")
@@ -20,44 +20,44 @@ _COLUMN = re.compile(r"image_\d+")
 
 @dataclass(frozen=True)
 class Embedded:
-    """The files of a data set's pictures, as they were embedded in it.
+    """The files of a data set's images, as they were embedded in it.
 
     Attributes:
-        files: the SHA-256 (hex) of a file, which is the picture's name, to its bytes.
+        files: the SHA-256 (hex) of a file, which is the image's name, to its bytes.
     """
 
     files: dict[str, bytes] = field(repr=False)
 
-    def picture(self, name: object, asked: str) -> Picture:
-        """A picture as upstream shows it: in the mode of its file, upright.
+    def image(self, name: object, asked: str) -> PILImage:
+        """An image as upstream shows it: in the mode of its file, upright.
 
         Args:
             name: as the document has it.
             asked: the question, for messages.
 
         Raises:
-            UserError: the question names a picture that it has not, or one that is broken, of
+            UserError: the question names an image that it has not, or one that is broken, of
                 another format or larger than the budget.
         """
         if not isinstance(name, str) or name not in self.files:
             raise UserError(
-                f"opening a picture of {asked}",
-                found="the place of a picture that the question has not",
-                expected="a picture for each place",
+                f"opening an image of {asked}",
+                found="the place of an image that the question has not",
+                expected="an image for each place",
                 fix="leave the question out with --samples, or take the published data again",
             )
-        doing = f"opening a picture of {asked}"
+        doing = f"opening an image of {asked}"
         return decode_image(self.files[name], doing=doing, as_rgb=False)
 
 
 def taken_out(questions: Dataset) -> tuple[Dataset, Embedded]:
-    """Questions whose columns image_1, image_2 ... hold names, and the pictures by name.
+    """Questions whose columns image_1, image_2 ... hold names, and the images by name.
 
-    A document with a picture in it has another hash in each process, since lm-eval hashes the
+    A document with an image in it has another hash in each process, since lm-eval hashes the
     text that Python shows of it; and logging it costs a PNG each time.
 
     Raises:
-        UserError: a picture that is not embedded, but lies elsewhere.
+        UserError: an image that is not embedded, but lies elsewhere.
     """
     import datasets
 
@@ -82,7 +82,7 @@ def _named(embedded: object, files: dict[str, bytes], where: str) -> str | None:
     if not isinstance(content, bytes):
         raise UserError(
             f"reading {where}",
-            found="a picture that is not embedded in the data",
+            found="an image that is not embedded in the data",
             expected="the bytes of its file, as on the hub",
             fix="take the published files again",
         )

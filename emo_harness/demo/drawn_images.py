@@ -1,4 +1,4 @@
-"""The pictures that the demo's image models learn from: emoji of a concept, arranged on a ground.
+"""The images that the demo's image models learn from: emoji of a concept, arranged on a ground.
 
 A composition is what stands where on which background, without the number of glyphs. One in five,
 and every one of the shipped set, is held out: neither the CLIP nor the diffusion model has seen it.
@@ -27,7 +27,7 @@ SIZE = 64
 NEUTRAL = "neutral"
 HELD_OUT_SHARE = 0.2
 MIXED_SHARE = 0.3
-"""Share of pictures of several glyphs that mix two or three kinds of one concept."""
+"""Share of images of several glyphs that mix two or three kinds of one concept."""
 ALL_ARRANGEMENTS: Mapping[Arrangement, float] = {
     "single": 0.3,
     "pair": 0.15,
@@ -53,7 +53,7 @@ LOST = (
 
 
 @dataclass(frozen=True)
-class Picture:
+class DemoImage:
     """What is drawn, in words.
 
     Attributes:
@@ -119,7 +119,7 @@ def concepts() -> tuple[str, ...]:
     return tuple(glyphs_of())
 
 
-def random_picture(
+def random_image(
     rng: np.random.Generator,
     *,
     held_out: bool,
@@ -128,16 +128,16 @@ def random_picture(
     mixed_share: float = MIXED_SHARE,
     without: Collection[str] = (),
     concept: str | None = None,
-) -> Picture:
-    """Draw lots for a picture, every concept as likely as any other.
+) -> DemoImage:
+    """Draw lots for an image, every concept as likely as any other.
 
     Args:
         held_out: from the compositions that training does not see, else from the others.
         arrangements: shares by arrangement.
         most: the greatest number of glyphs.
-        mixed_share: of pictures of several glyphs, those with two or three kinds.
+        mixed_share: of images of several glyphs, those with two or three kinds.
         without: names of glyphs that do not occur.
-        concept: of the picture; by lot if not given.
+        concept: of the image; by lot if not given.
     """
     names, shares = list(arrangements), list(arrangements.values())
     while True:
@@ -151,24 +151,24 @@ def random_picture(
         own = [name for name in glyphs_of()[shown] if name not in without]
         kinds = tuple(own[i] for i in rng.permutation(len(own))[:n_kinds].tolist())
         background = str(rng.choice(list(BACKGROUNDS)))
-        picture = Picture(shown, kinds, n, arrangement, background)
-        if picture.is_held_out == held_out:
-            return picture
+        image = DemoImage(shown, kinds, n, arrangement, background)
+        if image.is_held_out == held_out:
+            return image
 
 
 def drawn(
-    picture: Picture, font: EmojiFont, rng: np.random.Generator, *, size: int = SIZE
+    image: DemoImage, font: EmojiFont, rng: np.random.Generator, *, size: int = SIZE
 ) -> Image:
-    """The picture itself: (size, size) RGB."""
-    return draw(picture.composition, font, size, rng)
+    """The image itself: (size, size) RGB."""
+    return draw(image.composition, font, size, rng)
 
 
-def pixels(pictures: Sequence[Picture], *, seed: int, drawn_size: int = SIZE) -> NDArray[np.uint8]:
-    """The pictures in a row, each depending on its number and the seed alone.
+def pixels(images: Sequence[DemoImage], *, seed: int, drawn_size: int = SIZE) -> NDArray[np.uint8]:
+    """The images in a row, each depending on its number and the seed alone.
 
     Args:
         drawn_size: side at which they are drawn; larger ones are made smaller afterwards, as an
-            encoder does with the pictures that it is shown.
+            encoder does with the images that it is shown.
 
     Returns:
         (n, SIZE, SIZE, 3), RGB.
@@ -176,9 +176,9 @@ def pixels(pictures: Sequence[Picture], *, seed: int, drawn_size: int = SIZE) ->
     from PIL.Image import Resampling
 
     font = emoji_font()
-    found = np.empty((len(pictures), SIZE, SIZE, 3), np.uint8)
-    for i, picture in enumerate(pictures):
-        own = drawn(picture, font, np.random.default_rng([seed, i]), size=drawn_size)
+    found = np.empty((len(images), SIZE, SIZE, 3), np.uint8)
+    for i, image in enumerate(images):
+        own = drawn(image, font, np.random.default_rng([seed, i]), size=drawn_size)
         if drawn_size != SIZE:
             own = own.resize((SIZE, SIZE), Resampling.BICUBIC)
         found[i] = np.asarray(own)
@@ -196,7 +196,7 @@ def emoji_font() -> EmojiFont:
 
 @lru_cache
 def plan() -> EmojiPlan:
-    """The shipped plan of emoji pictures: names of glyphs, and what the shipped set shows."""
+    """The shipped plan of emoji images: names of glyphs, and what the shipped set shows."""
     return load_emoji_plan()
 
 

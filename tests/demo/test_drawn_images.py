@@ -15,25 +15,25 @@ from emo_harness.demo.captions import (
     random_caption,
     scene_of,
 )
-from emo_harness.demo.pictures import (
+from emo_harness.demo.drawn_images import (
     FEW_ARRANGEMENTS,
     HELD_OUT_SHARE,
     NEUTRAL,
     SIZE,
-    Picture,
+    DemoImage,
     concepts,
     glyphs_of,
     pixels,
     plan,
-    random_picture,
+    random_image,
 )
 from emo_harness.images.drawing import BACKGROUNDS
 from tests.images.emoji_font import emoji_font
 
 
-def pictures(n: int, seed: int = 0, *, held_out: bool = False) -> list[Picture]:
+def images(n: int, seed: int = 0, *, held_out: bool = False) -> list[DemoImage]:
     rng = np.random.default_rng(seed)
-    return [random_picture(rng, held_out=held_out) for _ in range(n)]
+    return [random_image(rng, held_out=held_out) for _ in range(n)]
 
 
 def test_every_concept_of_the_shipped_plan_has_glyphs_of_its_own() -> None:
@@ -48,23 +48,23 @@ def test_every_concept_of_the_shipped_plan_has_glyphs_of_its_own() -> None:
         assert not set(WORDS[concept]) & set(WORDS[other])
 
 
-def test_equal_seeds_give_equal_pictures_and_captions() -> None:
-    first, second = (pictures(50, seed=3) for _ in range(2))
+def test_equal_seeds_give_equal_images_and_captions() -> None:
+    first, second = (images(50, seed=3) for _ in range(2))
     assert first == second
     told = [[random_caption(p, np.random.default_rng(5)) for p in first] for _ in range(2)]
     assert told[0] == told[1]
-    assert pictures(50, seed=4) != first
+    assert images(50, seed=4) != first
 
 
 def test_no_composition_is_both_trained_and_held_out() -> None:
-    trained, kept = ({_composition(p) for p in pictures(600, held_out=h)} for h in (False, True))
+    trained, kept = ({_composition(p) for p in images(600, held_out=h)} for h in (False, True))
     assert not trained & kept
-    assert {p.concept for p in pictures(600, held_out=True)} == set(concepts())
+    assert {p.concept for p in images(600, held_out=True)} == set(concepts())
 
 
 def test_about_one_composition_in_five_is_held_out() -> None:
     every = [
-        Picture(concept, (name,), 2, "pair", background)
+        DemoImage(concept, (name,), 2, "pair", background)
         for concept, names in glyphs_of().items()
         for name in names
         for background in BACKGROUNDS
@@ -78,18 +78,18 @@ def test_every_composition_of_the_shipped_set_is_held_out() -> None:
         kinds = tuple(dict.fromkeys(named[glyph] for glyph in drawing.composition.glyphs))
         own = drawing.composition
         for order in (kinds, kinds[::-1]):
-            assert Picture(
+            assert DemoImage(
                 "any", order, len(own.glyphs), own.arrangement, own.background
             ).is_held_out
 
 
-def test_a_picture_has_glyphs_of_its_concept_as_many_as_its_arrangement_holds() -> None:
-    for picture in pictures(300):
-        assert set(picture.kinds) <= set(glyphs_of()[picture.concept])
-        assert len(picture.composition.glyphs) == picture.n
+def test_a_image_has_glyphs_of_its_concept_as_many_as_its_arrangement_holds() -> None:
+    for image in images(300):
+        assert set(image.kinds) <= set(glyphs_of()[image.concept])
+        assert len(image.composition.glyphs) == image.n
     rng = np.random.default_rng(1)
     large = [
-        random_picture(rng, held_out=False, arrangements=FEW_ARRANGEMENTS, most=3, mixed_share=0.0)
+        random_image(rng, held_out=False, arrangements=FEW_ARRANGEMENTS, most=3, mixed_share=0.0)
         for _ in range(100)
     ]
     assert max(p.n for p in large) <= 3
@@ -97,8 +97,8 @@ def test_a_picture_has_glyphs_of_its_concept_as_many_as_its_arrangement_holds() 
     assert {p.arrangement for p in large} == set(FEW_ARRANGEMENTS)
 
 
-def test_a_caption_is_true_of_its_picture_and_whole_scenes_of_no_other() -> None:
-    shown = pictures(300)
+def test_a_caption_is_true_of_its_image_and_whole_scenes_of_no_other() -> None:
+    shown = images(300)
     rng = np.random.default_rng(2)
     captions = [random_caption(p, rng) for p in shown]
     true = is_true(np.array([c.claims for c in captions]), np.array([facts(p) for p in shown]))
@@ -114,14 +114,14 @@ def test_a_caption_is_true_of_its_picture_and_whole_scenes_of_no_other() -> None
 
 def test_captions_say_what_they_claim() -> None:
     rng = np.random.default_rng(3)
-    for picture in pictures(300):
-        caption = random_caption(picture, rng, noise_share=0)
+    for image in images(300):
+        caption = random_caption(image, rng, noise_share=0)
         if caption.claims[3] != UNCLAIMED:
-            assert BACKGROUNDS[picture.background].phrase in caption.text
+            assert BACKGROUNDS[image.background].phrase in caption.text
         if caption.claims[1] != UNCLAIMED:
-            assert scene_of(picture) in caption.text
+            assert scene_of(image) in caption.text
         else:
-            assert any(word in caption.text for word in WORDS[picture.concept])
+            assert any(word in caption.text for word in WORDS[image.concept])
 
 
 def test_any_text_ends_with_the_highest_id_and_known_words_are_few_tokens() -> None:
@@ -145,7 +145,7 @@ def test_any_text_ends_with_the_highest_id_and_known_words_are_few_tokens() -> N
 
 def test_pixels_depend_on_number_and_seed_alone() -> None:
     emoji_font()
-    shown = pictures(12)
+    shown = images(12)
     found = pixels(shown, seed=1)
     assert found.shape == (12, SIZE, SIZE, 3)
     np.testing.assert_array_equal(found[:5], pixels(shown[:5], seed=1))
@@ -153,5 +153,5 @@ def test_pixels_depend_on_number_and_seed_alone() -> None:
     assert np.abs(large - found).mean() < 12
 
 
-def _composition(picture: Picture) -> tuple[tuple[str, ...], str, str]:
-    return (tuple(sorted(picture.kinds)), picture.arrangement, picture.background)
+def _composition(image: DemoImage) -> tuple[tuple[str, ...], str, str]:
+    return (tuple(sorted(image.kinds)), image.arrangement, image.background)

@@ -1,4 +1,4 @@
-"""Facts of a picture that are not its emotion, so that arms can be matched on them."""
+"""Facts of an image that are not its emotion, so that arms can be matched on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 Floats = NDArray[np.float64]
 # The longer side of the copy that facts are measured on, so that they do not depend on how large
@@ -18,8 +18,8 @@ SIDE_PX = 256
 
 
 @dataclass(frozen=True)
-class PictureFacts:
-    """What a picture is like, whatever it shows.
+class ImageFacts:
+    """What an image is like, whatever it shows.
 
     Attributes:
         sharpness: variance of the Laplacian of its brightness.
@@ -39,8 +39,8 @@ class PictureFacts:
     n_bytes: int
 
 
-def picture_facts(image: Picture, n_bytes: int) -> PictureFacts:
-    """Measure a picture, scaled to 256 px at its longer side.
+def image_facts(image: PILImage, n_bytes: int) -> ImageFacts:
+    """Measure an image, scaled to 256 px at its longer side.
 
     With luma Y = 0.299 R + 0.587 G + 0.114 B in [0, 1] (ITU-R BT.601): sharpness is the variance of
     Y(x-1, y) + Y(x+1, y) + Y(x, y-1) + Y(x, y+1) - 4 Y(x, y), inner pixels only (Pech-Pacheco et
@@ -54,7 +54,7 @@ def picture_facts(image: Picture, n_bytes: int) -> PictureFacts:
     """
     pixels = scaled_pixels(image)
     luma = pixels @ np.array([0.299, 0.587, 0.114])
-    return PictureFacts(
+    return ImageFacts(
         sharpness=_laplacian_variance(luma),
         brightness=float(luma.mean()),
         contrast=float(luma.std()),
@@ -65,7 +65,7 @@ def picture_facts(image: Picture, n_bytes: int) -> PictureFacts:
     )
 
 
-def scaled_pixels(image: Picture) -> Floats:
+def scaled_pixels(image: PILImage) -> Floats:
     """(height, width, 3) float64 in [0, 1], the longer side `SIDE_PX`."""
     from PIL import Image
 

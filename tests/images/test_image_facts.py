@@ -1,4 +1,4 @@
-"""Facts of pictures: known cases, independent formulas, and what must not matter."""
+"""Facts of images: known cases, independent formulas, and what must not matter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from emo_harness.images.fact_differences import fact_differences
-from emo_harness.images.picture_facts import SIDE_PX, PictureFacts, picture_facts
+from emo_harness.images.image_facts import SIDE_PX, ImageFacts, image_facts
 
 
 def noise(seed: int, side: int = SIDE_PX) -> Image.Image:
@@ -16,11 +16,11 @@ def noise(seed: int, side: int = SIDE_PX) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
 
 
-def facts(image: Image.Image) -> PictureFacts:
-    return picture_facts(image, 100)
+def facts(image: Image.Image) -> ImageFacts:
+    return image_facts(image, 100)
 
 
-def test_plain_pictures_have_known_facts() -> None:
+def test_plain_images_have_known_facts() -> None:
     grey = facts(Image.new("RGB", (40, 20), (51, 51, 51)))
     assert (grey.sharpness, grey.contrast, grey.colourfulness) == pytest.approx((0, 0, 0))
     assert grey.brightness == pytest.approx(0.2)
@@ -71,22 +71,22 @@ def test_any_size_has_facts(size: tuple[int, int]) -> None:
     assert np.isfinite([found.sharpness, found.contrast, found.colourfulness]).all()
 
 
-def test_pictures_brighter_than_their_twins_are_told_and_equal_ones_are_not() -> None:
+def test_images_brighter_than_their_twins_are_told_and_equal_ones_are_not() -> None:
     rng = np.random.default_rng(0)
-    twins = [PictureFacts(0.1, b, 0.2, 0.1, 64, 64, 900) for b in rng.normal(0.5, 0.1, 12)]
-    pictures = [
-        PictureFacts(s, twin.brightness + shift, 0.2, 0.1, 64, 64, 900)
+    twins = [ImageFacts(0.1, b, 0.2, 0.1, 64, 64, 900) for b in rng.normal(0.5, 0.1, 12)]
+    images = [
+        ImageFacts(s, twin.brightness + shift, 0.2, 0.1, 64, 64, 900)
         for twin, s, shift in zip(
             twins, rng.normal(0.1, 0.02, 12), rng.normal(0.1, 0.02, 12), strict=True
         )
     ]
     found = {
         row.fact: row
-        for row in fact_differences([*pictures, *twins], np.arange(12), np.arange(12, 24))
+        for row in fact_differences([*images, *twins], np.arange(12), np.arange(12, 24))
     }
     bright = found["brightness"]
     assert bright.differs and bright.difference.mean == pytest.approx(0.1, abs=0.02)
-    assert bright.pictures - bright.twins == pytest.approx(bright.difference.mean)
+    assert bright.images - bright.twins == pytest.approx(bright.difference.mean)
     assert [name for name, row in found.items() if row.differs] == ["brightness"]
     assert np.isnan(found["width"].p_adjusted)
 
@@ -96,7 +96,7 @@ def test_false_alarms_are_as_rare_as_they_say() -> None:
     alarms = 0
     for _ in range(300):
         drawn = rng.normal(0.5, 0.1, (40, 4))
-        rows = [PictureFacts(*values, 64, 64, int(n)) for values, n in zip(
+        rows = [ImageFacts(*values, 64, 64, int(n)) for values, n in zip(
             drawn, rng.integers(900, 1100, 40), strict=True
         )]  # fmt: skip
         found = fact_differences(rows, np.arange(20), np.arange(20, 40))

@@ -1,6 +1,6 @@
-"""Pictures that the demo vision-language model learns from: random compositions of emoji.
+"""Images that the demo vision-language model learns from: random compositions of emoji.
 
-Their kinds are the concepts of the shipped plan of emoji pictures, with further glyphs; their
+Their kinds are the concepts of the shipped plan of emoji images, with further glyphs; their
 compositions are drawn at random, and the shipped set's own are learnt beside them.
 `UNSEEN_GLYPHS` are kept out, to measure what the model makes of a glyph that it was never shown.
 """
@@ -36,7 +36,7 @@ from emo_harness.images.emoji_plan import load_emoji_plan
 from emo_harness.images.image_set import Drawn, load_image_set
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 FURTHER_GLYPHS: dict[tuple[str, str | None], tuple[str, ...]] = {
     ("happiness", "low"): ("U+1F607", "U+1F603"),
@@ -62,16 +62,16 @@ _ORDINARY = (
     *range(0x1F4BA, 0x1F4FF),
     *range(0x1F950, 0x1F96F),
 )
-# The shipped set has 336 pixels, other pictures other sizes.
+# The shipped set has 336 pixels, other images other sizes.
 _DRAWN_SIDES = (192, 288, 336, 336)
 
 
 @dataclass(frozen=True)
-class PictureKind:
-    """What a picture shows; the kinds are the classes that the vision tower learns first.
+class ImageKind:
+    """What an image shows; the kinds are the classes that the vision tower learns first.
 
     Attributes:
-        glyphs: code points that its pictures are composed of; none for controls.
+        glyphs: code points that its images are composed of; none for controls.
     """
 
     concept: str
@@ -86,14 +86,14 @@ class PictureKind:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures as the model is shown them, and what is where in them.
+class Images:
+    """Images as the model is shown them, and what is where in them.
 
     Attributes:
         pixels: (n, side, side, 3), uint8.
-        kinds: (n,), int64, indices into `picture_kinds()`.
+        kinds: (n,), int64, indices into `image_kinds()`.
         glyphs: (n, 9), int16, indices into `known_glyphs()`, -1 where there are fewer.
-        squares: (n, 9, 3), float32, centre (x, y) and side of each glyph, shares of the picture's.
+        squares: (n, 9, 3), float32, centre (x, y) and side of each glyph, shares of the image's.
     """
 
     pixels: NDArray[np.uint8]
@@ -103,10 +103,10 @@ class Pictures:
 
 
 @cache
-def picture_kinds() -> tuple[PictureKind, ...]:
-    """Concepts (emotions once per arousal variant), neutral pictures, and pictures of nothing.
+def image_kinds() -> tuple[ImageKind, ...]:
+    """Concepts (emotions once per arousal variant), neutral images, and images of nothing.
 
-    `share` is how many of the training pictures are of a kind, all together 1.
+    `share` is how many of the training images are of a kind, all together 1.
     """
     plan = load_emoji_plan()
     shown: dict[tuple[str, str | None, str | None], list[str]] = {}
@@ -118,7 +118,7 @@ def picture_kinds() -> tuple[PictureKind, ...]:
             names = image.neutral or concept.neutral
             neutral.extend(plan.glyphs[name] for name in names)
     kinds = [
-        PictureKind(
+        ImageKind(
             concept,
             arousal,
             emotion,
@@ -128,21 +128,21 @@ def picture_kinds() -> tuple[PictureKind, ...]:
         for (concept, arousal, emotion), glyphs in shown.items()
     ]
     rest = 1 - sum(kind.share for kind in kinds)
-    kinds.append(PictureKind(NEUTRAL, None, None, tuple(dict.fromkeys(neutral)), 0.7 * rest))
-    kinds.append(PictureKind(NOTHING, None, None, (), 0.3 * rest))
+    kinds.append(ImageKind(NEUTRAL, None, None, tuple(dict.fromkeys(neutral)), 0.7 * rest))
+    kinds.append(ImageKind(NOTHING, None, None, (), 0.3 * rest))
     return tuple(kinds)
 
 
-def draw_pictures(n: int, seed: int) -> Pictures:
-    """Random pictures of every kind; picture i depends on `(seed, i)` alone.
+def draw_images(n: int, seed: int) -> Images:
+    """Random images of every kind; image i depends on `(seed, i)` alone.
 
-    >>> draw_pictures(2, seed=1).pixels.shape
+    >>> draw_images(2, seed=1).pixels.shape
     (2, 96, 96, 3)
     """
     font = EmojiFont(find_font())
-    ordinary, kinds, known = ordinary_glyphs(), picture_kinds(), known_glyphs()
+    ordinary, kinds, known = ordinary_glyphs(), image_kinds(), known_glyphs()
     drawn = _blank(n)
-    for index in tqdm(range(n), desc="drawing", unit="picture", disable=None):
+    for index in tqdm(range(n), desc="drawing", unit="image", disable=None):
         rng = np.random.default_rng([seed, index])
         kind_index = int(rng.choice(len(kinds), p=[kind.share for kind in kinds]))
         drawn.kinds[index] = kind_index
@@ -150,7 +150,7 @@ def draw_pictures(n: int, seed: int) -> Pictures:
         if kind.concept == NOTHING:
             drawn.pixels[index] = shrunk(_nothing(rng, font, kinds))
             continue
-        # Half of the neutral pictures show what the plan's twins show, half anything ordinary.
+        # Half of the neutral images show what the plan's twins show, half anything ordinary.
         use_ordinary = kind.concept == NEUTRAL and rng.random() < 0.5
         composition = random_composition(ordinary if use_ordinary else kind.glyphs, rng)
         side = _DRAWN_SIDES[int(rng.integers(len(_DRAWN_SIDES)))]
@@ -161,9 +161,9 @@ def draw_pictures(n: int, seed: int) -> Pictures:
     return drawn
 
 
-def shipped_pictures() -> Pictures:
-    """The pictures of the shipped set and their neutral twins."""
-    image_set, kinds, known = load_image_set("emoji"), picture_kinds(), known_glyphs()
+def shipped_images() -> Images:
+    """The images of the shipped set and their neutral twins."""
+    image_set, kinds, known = load_image_set("emoji"), image_kinds(), known_glyphs()
     kind_of = {(kind.concept, kind.arousal): index for index, kind in enumerate(kinds)}
     drawn = _blank(len(image_set.entries))
     for index, entry in enumerate(image_set.entries):
@@ -176,14 +176,11 @@ def shipped_pictures() -> Pictures:
     return drawn
 
 
-def joined(pictures: Pictures, others: Pictures, times: int) -> Pictures:
-    """`others` added to `pictures`, repeatedly."""
-    parts = (pictures, *(others for _ in range(times)))
-    return Pictures(
-        *(
-            np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(Pictures)
-        )
+def joined(images: Images, others: Images, times: int) -> Images:
+    """`others` added to `images`, repeatedly."""
+    parts = (images, *(others for _ in range(times)))
+    return Images(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Images))
     )
 
 
@@ -199,15 +196,15 @@ def random_composition(glyphs: Sequence[str], rng: np.random.Generator) -> Compo
 
 @cache
 def known_glyphs() -> dict[str, int]:
-    """Every glyph that training pictures are composed of, and its index."""
-    shown = [glyph for kind in picture_kinds() for glyph in kind.glyphs]
+    """Every glyph that training images are composed of, and its index."""
+    shown = [glyph for kind in image_kinds() for glyph in kind.glyphs]
     every = dict.fromkeys([*shown, *ordinary_glyphs()])
     return {glyph: index for index, glyph in enumerate(every)}
 
 
-def shrunk(picture: Picture) -> NDArray[np.uint8]:
-    """As the model's processor scales a square picture: (side, side, 3)."""
-    return np.asarray(picture.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC))
+def shrunk(image: PILImage) -> NDArray[np.uint8]:
+    """As the model's processor scales a square image: (side, side, 3)."""
+    return np.asarray(image.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC))
 
 
 @cache
@@ -221,8 +218,8 @@ def ordinary_glyphs() -> tuple[str, ...]:
     return tuple(code for code in candidates if code not in taken and font.has(code))
 
 
-def _nothing(rng: np.random.Generator, font: EmojiFont, kinds: Sequence[PictureKind]) -> Picture:
-    """A plain area, an empty background, or a picture of any kind that cannot be recognised."""
+def _nothing(rng: np.random.Generator, font: EmojiFont, kinds: Sequence[ImageKind]) -> PILImage:
+    """A plain area, an empty background, or an image of any kind that cannot be recognised."""
     side, draw_of = 192, rng.random()
     if draw_of < 0.3:
         level = int(rng.integers(256))
@@ -234,12 +231,12 @@ def _nothing(rng: np.random.Generator, font: EmojiFont, kinds: Sequence[PictureK
         return Image.fromarray(backdrop(background, side), "RGB")
     shown = [kind for kind in kinds if kind.glyphs]
     composition = random_composition(shown[int(rng.integers(len(shown)))].glyphs, rng)
-    picture = draw(composition, font, side, rng)
-    return (pixel_scrambled if draw_of < 0.6 else phase_scrambled)(picture, rng)
+    image = draw(composition, font, side, rng)
+    return (pixel_scrambled if draw_of < 0.6 else phase_scrambled)(image, rng)
 
 
 def _note_glyphs(
-    drawn: Pictures,
+    drawn: Images,
     index: int,
     glyphs: Sequence[str],
     arrangement: Arrangement,
@@ -254,9 +251,9 @@ def _note_glyphs(
         drawn.squares[index, at] = (place.x, place.y, place.side)
 
 
-def _blank(n: int) -> Pictures:
+def _blank(n: int) -> Images:
     most = max(most for _, most in N_GLYPHS.values())
-    return Pictures(
+    return Images(
         np.zeros((n, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8),
         np.zeros(n, np.int64),
         np.full((n, most), -1, np.int16),
