@@ -50,19 +50,19 @@ other images, and is of no use for anything else.
 Everything is drawn and said by `emo_harness/demo/drawn_images.py` and `captions.py`: {n_glyphs} emoji of
 {n_concepts} concepts (those of `templates/images/emoji.yaml`, and "neutral"), single or in
 pairs of one kind, on {n_backgrounds} backgrounds. Captions are exact ("two crying faces side by side in fog") or name the concept
-("an image of sorrow in fog"). No other image or text was used. One in {one_in} combinations
+("a picture of sorrow in fog"). No other image or text was used. One in {one_in} combinations
 of glyph kinds, arrangement and background were held out, and every one of the shipped set.
 
 ## Measured
 The share of generated images that [emo-demo-clip](../emo-demo-clip/README.md) assigns to the prompt's concept,
-among {n_concepts}; guidance {guidance:g}, {sampling_steps} steps, every image from a seed of its own, none left out. In brackets
-the 95 % interval (Wilson). The judge has not seen the held-out compositions either; it learnt from images by
+among {n_concepts}; guidance {guidance:g}, {sampling_steps} steps, every image from a seed of its own, and no
+generated image left out; prompts are of the {n_glyphs} emoji that were kept (see below). In brackets the 95 % interval (Wilson). The judge has not seen the held-out compositions either; it learnt from images by
 the same code, many of them through this model's own autoencoder, so it is no independent opinion.
 
 | prompts | right | of |
 |---|---|---|
 | exact captions of held-out compositions | {scenes} | {scenes_n} |
-| the concept's name, "an image of sadness" | {words} | {words_n} |
+| the concept's name, "a picture of sadness" | {words} | {words_n} |
 
 | concept | exact captions | of | its name | of |
 |---|---|---|---|---|

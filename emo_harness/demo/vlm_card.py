@@ -19,7 +19,7 @@ from emo_harness.demo.planted_images import (
     classes_of,
 )
 from emo_harness.demo.training_images import UNSEEN_GLYPHS
-from emo_harness.demo.visual_truth import visual_facts
+from emo_harness.demo.visual_truth import INERT_PP, visual_facts
 from emo_harness.whole_file import text_writer, write_whole
 
 TEMPLATE = """\
@@ -73,7 +73,7 @@ Differences to that in percentage points, means over a concept's images; plain g
 |---|---|---|---|---|---|---|---|---|---|
 {effects}
 
-Arms that should change nothing and do: {misread}.
+Arms that should change nothing and do, by more than {inert:g} points: {misread}.
 
 Of random compositions that were not trained on ({n_other} of each, {other_questions} questions): {other}.
 
@@ -130,6 +130,7 @@ def card(model_folder: Path, facts: dict[str, Any] | None = None) -> str:
         control=effects["control_accuracy"],
         grey=effects["grey"],
         effects="\n".join(_effect_row(name, row) for name, row in effects["concepts"].items()),
+        inert=INERT_PP,
         misread=", ".join(f"`{arm}` {gain:+.2f}" for arm, gain in effects["misread"].items())
         or "none",
         n_other=OTHER_IMAGES,
