@@ -55,6 +55,12 @@ def quoted(words: Iterable[str], limit: int = 8) -> str:
     return shown if len(listed) <= limit else f"{shown} and {len(listed) - limit} more"
 
 
+def first_line(error: BaseException) -> str:
+    """Of a library's message, which may be pages long; its kind where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
 def show_user_errors() -> None:
     """Make an uncaught `UserError` end in its block and exit code 2; leave all else as it was."""
     previous = sys.excepthook

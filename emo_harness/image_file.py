@@ -23,6 +23,11 @@ MAX_PIXELS = 50_000_000
 
 # What decoders raise for broken files.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+# What reading a broken EXIF block raises beyond that.
+_BROKEN_EXIF = (*_BROKEN, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError)
+# Where a rotation is told.
+_TELL_ROTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _FIX = "save it again as an ordinary PNG, JPEG or WebP"
 
 
@@ -36,7 +41,7 @@ def open_image(
     """An image as 8-bit RGB, upright.
 
     Transparency is laid on white, 16 bits are scaled to 8, CMYK and palettes are converted, and a
-    rotation that EXIF tells is carried out.
+    rotation that EXIF tells is carried out; where EXIF is broken, the image is upright as stored.
 
     Args:
         doing: what it is opened for, for the message; "opening the image PATH" if not given.
@@ -77,7 +82,7 @@ def decode_image(
     Args:
         as_rgb: convert it; else it keeps its mode and transparency, and is turned upright alone.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if len(content) > max_bytes:
         raise UserError(
@@ -88,13 +93,16 @@ def decode_image(
         )
     try:
         with warnings.catch_warnings():
+            # Pillow warns of broken EXIF, which is passed over.
+            warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=FORMATS) as told:
                 _require_fit(told, doing, max_pixels)
                 told.verify()
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 image.load()
-                upright = ImageOps.exif_transpose(image)
+                _scale_transparent_grey(image, content)
+                upright = _upright(image)
                 return _as_rgb(upright) if as_rgb else upright
     except UnidentifiedImageError as error:
         raise UserError(
@@ -112,6 +120,27 @@ def decode_image(
             expected="a whole one",
             fix=_FIX,
         ) from error
+
+
+def text_chunk(path: Path, name: str) -> str | None:
+    """A text that a whole PNG file carries before its pixels, which are not decoded; or None."""
+    from PIL import Image
+
+    if not path.is_file():
+        return None
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            file.seek(-len(_PNG_END), io.SEEK_END)
+            if file.read() != _PNG_END:
+                return None
+            file.seek(0)
+            with Image.open(file, formats=("PNG",)) as image:
+                found = image.info.get(name)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError, *_BROKEN):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def pixels_sha256(image: PILImage) -> str:
@@ -142,6 +171,42 @@ def _too_large(doing: str, found: str, max_pixels: int) -> UserError:
     return UserError(
         doing, found=found, expected=f"at most {max_pixels:,} pixels", fix="save it smaller"
     )
+
+
+def _upright(image: PILImage) -> PILImage:
+    """A copy, turned as EXIF or XMP tells, and telling of no rotation any more."""
+    from PIL import ExifTags
+    from PIL.Image import Transpose
+
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except _BROKEN_EXIF:
+        orientation = None
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turn = turns.get(orientation) if isinstance(orientation, int) else None
+    upright = image.copy() if turn is None else image.transpose(turn)
+    for place in _TELL_ROTATION:
+        upright.info.pop(place, None)
+    return upright
+
+
+def _scale_transparent_grey(image: PILImage, content: bytes) -> None:
+    """Scale the transparent level of 2 or 4 bits of grey as Pillow has scaled the pixels."""
+    # Of a PNG's header: bits per sample, and whether there is only grey.
+    depth, colour = content[24:25], content[25:26]
+    clear = image.info.get("transparency")
+    if image.format == "PNG" and colour == b"\x00" and depth in (b"\x02", b"\x04"):
+        highest = 2 ** depth[0] - 1
+        if isinstance(clear, int):
+            image.info["transparency"] = (clear & highest) * 255 // highest
 
 
 def _as_rgb(image: PILImage) -> PILImage:

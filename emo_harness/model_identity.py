@@ -102,6 +102,11 @@ def _is_tokenizer(name: str) -> bool:
     return name.startswith(_TOKENIZERS) or name.endswith((".model", ".tiktoken"))
 
 
+def weights_files(folder: Path) -> list[Path]:
+    """A folder's files of weights and their configurations, in a fixed order."""
+    return [file for file in _files(folder) if _is_weights(file.name)]
+
+
 def content_id(path: Path) -> str:
     """A hash of a file or of a folder's files, however large, within about a second.
 

@@ -12,7 +12,7 @@ import torch
 
 from emo_harness.activations.sites import Layout, layout_of
 from emo_harness.activations.store import ModelFacts
-from emo_harness.errors import UserError, quoted
+from emo_harness.errors import UserError, first_line, quoted
 from emo_harness.model_identity import identities
 from emo_harness.resources import embedded_model
 
@@ -136,7 +136,7 @@ def torch_device(device: str | None, doing: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             doing,
-            found=f"no device {device!r} ({_first_line(error)})",
+            found=f"no device {device!r} ({first_line(error)})",
             expected="a device that torch finds on this machine",
             fix="name one, as cpu or cuda:0, or leave it out",
         ) from error
@@ -173,7 +173,7 @@ def _model(name: str, doing: str, config: Any, dtype: str, source: dict[str, Any
     except (SafetensorError, RuntimeError) as error:
         raise UserError(
             doing,
-            found=f"weights that cannot be read ({_first_line(error)})",
+            found=f"weights that cannot be read ({first_line(error)})",
             expected="whole safetensors files that fit config.json",
             fix="download or save the model again",
         ) from error
@@ -213,7 +213,7 @@ def _with_adapter(model: Any, adapter: str, doing: str) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(
             doing,
-            found=f"an adapter that cannot be loaded ({_first_line(error)})",
+            found=f"an adapter that cannot be loaded ({first_line(error)})",
             expected=f"a PEFT adapter of this model in {adapter}",
             fix="check the adapter's folder, or name a model it is merged into",
         ) from error
@@ -252,7 +252,7 @@ def _tokenizer(
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise UserError(
             doing,
-            found=f"no tokenizer that can be loaded ({_first_line(error)})",
+            found=f"no tokenizer that can be loaded ({first_line(error)})",
             expected="the model's tokenizer beside it",
             fix="put tokenizer.json and tokenizer_config.json into the model's folder",
         ) from error
@@ -281,21 +281,16 @@ def _refused(name: str, doing: str, error: Exception) -> UserError:
     if Path(name).is_dir():
         return UserError(
             doing,
-            found=_first_line(error),
+            found=first_line(error),
             expected="a model in Hugging Face format with weights as safetensors",
             fix="save it again with save_pretrained(..., safe_serialization=True)",
         )
     return UserError(
         doing,
-        found=f"no such folder, and not to be had from the hub ({_first_line(error)})",
+        found=f"no such folder, and not to be had from the hub ({first_line(error)})",
         expected="a local folder or a repository on the hub",
         fix="look for a misspelt name or revision; a hub needs a network, gated models a login",
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _listed(name: str) -> list[str]:

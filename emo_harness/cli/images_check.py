@@ -21,7 +21,7 @@ EXAMPLE = (
     "emo images check my_images/ --encoder local-dir:clip/ --run runs/ && emo report runs/ "
     "--out report/"
 )
-TABLE, PAGE, SHEET, NUMBERS = "checks.parquet", "checks.html", "contact_sheet.png", "images"
+TABLE, PAGE, SHEET, NUMBERS = "checks.parquet", "checks.html", "checks_sheet.png", "images"
 NO_ENCODER = "none"
 # Concepts beyond these are told by family alone.
 MOST_CONCEPTS = 40
@@ -56,8 +56,8 @@ def command(
 ) -> None:
     """Check an image set: zero-shot concepts and emotions, neutral twins, look-alikes, facts.
 
-    Writes checks.parquet (a row per image), checks.html, contact_sheet.png, and what was found
-    into the manifest.
+    Writes checks.parquet (a row per image), checks.html, checks_sheet.png (a contact sheet), and
+    what was found into the manifest.
     """
     from emo_harness.images import load_image_set
     from emo_harness.images.check import check_images
@@ -126,6 +126,7 @@ def _write(
     from emo_harness.images import MANIFEST, manifest_line
     from emo_harness.images.checks_file import checked_entries, checks_table
     from emo_harness.images.checks_sheet import checks_sheet
+    from emo_harness.images.contact_sheet import save_sheet
     from emo_harness.report.images import checks_page
     from emo_harness.run_model import write_posthoc
     from emo_harness.whole_file import text_writer, write_folder
@@ -136,7 +137,7 @@ def _write(
         table, sheet = checks_table(checks), checks_sheet(checks)
         writers = {
             TABLE: lambda path: table.to_parquet(path, index=False),
-            SHEET: lambda path: sheet.save(path, "PNG", optimize=True),
+            SHEET: lambda path: save_sheet(sheet, path),
             PAGE: text_writer(checks_page(told)),
         }
         if out is None or out.resolve() == folder.resolve():

@@ -25,7 +25,7 @@ def print_checks(told: ImageCheckNumbers, written: Sequence[Path], most_concepts
     concepts = told.concepts if len(told.concepts) <= most_concepts else []
     notes = [*sentences(told), *(f"warning: {one}" for one in warnings(told))]
     if len(told.concepts) > most_concepts:
-        notes.insert(0, f"{len(told.concepts)} concepts: see the page, or --json")
+        notes.insert(0, f"{len(told.concepts):,} concepts: see the page, or --json")
     notes.append(
         "an encoder tells what an image shows, not what it makes anyone feel; its mean score is "
         "no test of emotion"
@@ -38,6 +38,7 @@ def print_checks(told: ImageCheckNumbers, written: Sequence[Path], most_concepts
         [(_row(part, bool(second)), part.concept is None) for part in (*concepts, *told.families)],
         notes,
         n_left=2,
+        least=("diversity", "alike", *second, "chance"),
     )
     if told.matching:
         print_table(
@@ -47,6 +48,7 @@ def print_checks(told: ImageCheckNumbers, written: Sequence[Path], most_concepts
             [(_fact(row), row.differs) for row in told.matching if varies(row)],
             (),
             n_left=2,
+            least=("in sd", "images", "twins", "pairs"),
         )
     for path in written:
         where.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
@@ -56,7 +58,7 @@ def print_checks(told: ImageCheckNumbers, written: Sequence[Path], most_concepts
 
 def _row(part: CheckedConcept, has_second: bool) -> list[str]:
     from emo_harness.report.images.verdicts import bounds, chance_told, percent_with_bounds
-    from emo_harness.report.numerals import gain
+    from emo_harness.report.numerals import mean
 
     cells = [
         part.concept or "all",
@@ -64,7 +66,7 @@ def _row(part: CheckedConcept, has_second: bool) -> list[str]:
         str(part.n),
         percent_with_bounds(part.accuracy) if part.accuracy[0] is not None else "",
         "" if part.chance is None else chance_told(part.chance),
-        gain(*bounds(part.contrast)) if part.contrast[0] is not None else "",
+        mean(*bounds(part.contrast), part.n_pairs) if part.contrast[0] is not None else "",
         "" if part.diversity is None else f"{part.diversity:.3f}",
         str(part.n_duplicates or ""),
     ]
@@ -76,7 +78,7 @@ def _row(part: CheckedConcept, has_second: bool) -> list[str]:
 
 def _fact(row: FactDifference) -> list[str]:
     from emo_harness.report.images.verdicts import FACT_NAMES, bounds, known
-    from emo_harness.report.numerals import gain, pp, probability
+    from emo_harness.report.numerals import mean, pp, probability
 
     decimals = 0 if row.fact in ("n_bytes", "width", "height") else 4
     return [
@@ -85,7 +87,7 @@ def _fact(row: FactDifference) -> list[str]:
         str(row.difference.n),
         f"{known(row.images):.{decimals}f}",
         f"{known(row.twins):.{decimals}f}",
-        gain(*bounds(row.difference.mean), decimals=decimals),
+        mean(*bounds(row.difference.mean), row.difference.n, decimals),
         pp(known(row.difference.standardised), 2),
         probability(known(row.p_adjusted)),
     ]

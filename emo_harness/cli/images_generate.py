@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,8 @@ def command(
     from emo_harness.images.resume import plan_of
     from emo_harness.images.scenes import part_of, scenes_of
 
+    if guidance is not None:
+        _require_finite(f"--guidance {guidance}", guidance)
     read = load_recipe(recipe)
     planned = read.images()
     part = part_of(scenes_of(planned), concepts=_names(concepts), limit=limit)
@@ -233,4 +236,13 @@ def _argument(text: str) -> tuple[str, float | int | str | bool]:
         read = json.loads(value)
     except ValueError:
         return name, value
+    if isinstance(read, float):
+        _require_finite(f"--set {text}", read)
     return name, read if isinstance(read, float | int | bool) else value
+
+
+def _require_finite(option: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise UserError(
+            DOING, found=option, expected="a finite number", fix="correct it, or leave it out"
+        )

@@ -48,7 +48,8 @@ def command(
 
     Columns and scale that are not named are guessed, and what was guessed is told.
     """
-    from emo_harness.images.importing import import_set, open_source
+    from emo_harness.images.image_source import open_source
+    from emo_harness.images.importing import import_set
     from emo_harness.images.norms import ratings as ratings_of
     from emo_harness.images.norms import read_table, scale_of
     from emo_harness.images.rating_columns import columns_of

@@ -110,7 +110,7 @@ def _loaded(backend: str, model: str, model_args: str, device: str | None, metho
         )
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     arguments = {"pretrained": embedded_model(model), **simple_parse_args_string(model_args)}
-    with loading(model):
+    with loading(model, backend):
         lm = get_model(backend)(
             **{**({} if "vllm" in backend else {"device": chosen}), **arguments}
         )

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emo_harness.cli.tables import console, print_table
-from emo_harness.report.numerals import MINUS, UNKNOWN
+from emo_harness.report.numerals import UNKNOWN, count, gain, mean
 
 if TYPE_CHECKING:
     from emo_harness.rating import RatingResult
 
-# A model that gives the nine ratings less together would rather say something else.
-LITTLE_MASS = 0.5
+# Concepts beyond these are told by family alone.
+MOST_CONCEPTS = 40
+ALL = "(all)"
 
 
 def print_ratings(result: RatingResult) -> None:
     """Mean rating by concept, over twins, and against norms."""
     names = list(result.ratings)
-    columns = ["family", "concept", "images"]
+    columns = ["concept", "family", "images"]
     for name in names:
-        columns += [name, f"{name} over twins"]
+        columns += [name, f"{name} over twins"] if result.over_twins else [name]
     print_table(
         console(),
         f"Ratings from 1 to 9 by {result.model} ({result.name}, {result.method})",
@@ -31,64 +31,59 @@ def print_ratings(result: RatingResult) -> None:
         list(_rows(result, names)),
         list(_notes(result)),
         n_left=2,
+        least=("images",),
     )
 
 
 def _rows(result: RatingResult, names: Sequence[str]) -> Iterator[tuple[list[str], bool]]:
-    concepts = dict.fromkeys((e.family, e.concept) for e in result.entries if e.twin_of is None)
-    families = dict.fromkeys(family for family, _ in concepts)
-    for family in families:
+    concepts = _concepts(result)
+    for family in dict.fromkeys(family for family, _ in concepts):
         own = [concept for of, concept in concepts if of == family]
-        for concept in (["(all)"] if len(own) > 1 else []) + own:
+        if len(concepts) > MOST_CONCEPTS:
+            own = [ALL]
+        elif len(own) > 1:
+            own = [ALL, *own]
+        for concept in own:
             members = [
                 i
                 for i, entry in enumerate(result.entries)
-                if entry.family == family and concept in ("(all)", entry.concept)
+                if entry.family == family and concept in (ALL, entry.concept)
             ]
-            cells = [family, concept, str(len(members))]
+            cells = [concept, family, count(len(members))]
             for name in names:
                 values = result.ratings[name].expected[members]
                 found = result.over_twins.get((family, concept, name))
-                cells.append(_number(float(np.nanmean(values))) if _any(values) else UNKNOWN)
-                cells.append(
-                    UNKNOWN if found is None else _interval(found.mean, found.low, found.high)
-                )
-            yield cells, concept == "(all)"
+                cells.append(_mean_rating(values))
+                if result.over_twins:
+                    cells.append(
+                        mean(found.mean, found.low, found.high, found.n) if found else UNKNOWN
+                    )
+            yield cells, concept == ALL
 
 
 def _notes(result: RatingResult) -> Iterator[str]:
-    for name, found in result.norms.items():
-        if found.n:
-            shown = _interval(found.value, found.low, found.high, decimals=2)
-            yield f"{name} against human norms: rank correlation {shown} over {found.n} images."
-    if not any(found.n for found in result.norms.values()):
-        yield "The set has no human norms to compare with."
-    for name, rated in result.ratings.items():
-        known = rated.mass[~np.isnan(rated.mass)]
-        if len(known) and float(np.median(known)) < LITTLE_MASS:
-            yield (
-                f"{name}: the nine ratings together have a probability of {np.median(known):.2f} "
-                "(median): the model would rather answer something else."
+    n = len(_concepts(result))
+    if n > MOST_CONCEPTS:
+        yield f"{count(n)} concepts: see --out or --json for each"
+    untold = set(result.why_no_norms.values())
+    if len(untold) == 1 and "" not in untold:
+        yield f"human norms: {untold.pop()}"
+    else:
+        for name, found in result.norms.items():
+            rank = gain(found.value, found.low, found.high, decimals=2)
+            yield f"{name} against human norms: " + (
+                result.why_no_norms[name]
+                or f"rank correlation {rank} over {count(found.n)} images"
             )
-        n_unread = int(np.isnan(rated.expected).sum())
-        if n_unread:
-            yield f"{name}: {n_unread} of {len(rated.expected)} answers name no number from 1 to 9."
+    for told in result.remarks:
+        yield f"warning: {told}"
 
 
-def _interval(value: float, low: float, high: float, decimals: int = 1) -> str:
-    if math.isnan(value):
-        return UNKNOWN
-    ends = "" if math.isnan(low) else f" [{_signed(low, decimals)}, {_signed(high, decimals)}]"
-    return f"{_signed(value, decimals)}{ends}"
+def _concepts(result: RatingResult) -> list[tuple[str, str]]:
+    """Family and concept of the images that are no twins, in their order."""
+    return list(dict.fromkeys((e.family, e.concept) for e in result.entries if e.twin_of is None))
 
 
-def _signed(value: float, decimals: int) -> str:
-    return f"{value:+.{decimals}f}".replace("-", MINUS)
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}"
-
-
-def _any(values: np.ndarray) -> bool:
-    return bool((~np.isnan(values)).any())
+def _mean_rating(values: np.ndarray) -> str:
+    known = values[~np.isnan(values)]
+    return f"{known.mean():.1f}" if len(known) else UNKNOWN

@@ -39,6 +39,7 @@ def command(
         [(row, False) for row in rows],
         _notes(found),
         n_left=len(columns) if each else 5,
+        least=("made", "pixels", "arousal") if each else ("theory", "made", "pixels", "rated"),
     )
 
 

@@ -33,7 +33,8 @@ from emo_harness.images.drawing import (
 )
 from emo_harness.images.emoji import EmojiFont, find_font
 from emo_harness.images.emoji_plan import load_emoji_plan
-from emo_harness.images.image_set import Drawn, load_image_set
+from emo_harness.images.image_entry import Drawn
+from emo_harness.images.image_set import load_image_set
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage

@@ -12,8 +12,10 @@ import numpy as np
 from emo_harness.demo import visual_truth_path
 from emo_harness.demo.planted_images import ACTS_LIKE, designed_gain_pp
 from emo_harness.demo.truth import CONTROL, Truth, read_truth
-from emo_harness.images.image_set import ARM_PREFIX, PLACEBO
-from emo_harness.images.selection import GREY, SCRAMBLED, VisualStimuli, visual_stimuli
+from emo_harness.images.image_entry import PLACEBO
+from emo_harness.images.image_set import ARM_PREFIX
+from emo_harness.images.selection import SCRAMBLED, VisualStimuli, visual_stimuli
+from emo_harness.stimuli.visual import GREY
 
 TWINS = "twins"
 IMAGES = "images"

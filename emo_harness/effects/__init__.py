@@ -20,7 +20,12 @@ from emo_harness.effects.gain import (
 from emo_harness.effects.intervals import tango, wilson
 from emo_harness.effects.multiplicity import benjamini_hochberg, holm
 from emo_harness.effects.parsing import parsed_gain, parsing_flag
-from emo_harness.effects.randomisation import mcnemar, relabelling_test, sign_flip_test
+from emo_harness.effects.randomisation import (
+    mcnemar,
+    mean_test,
+    relabelling_test,
+    sign_flip_test,
+)
 from emo_harness.effects.relative import RelativeGain, relative_gain
 from emo_harness.effects.trend import (
     Trend,
@@ -63,6 +68,7 @@ __all__ = [
     "layer_trend",
     "mcnemar",
     "mde_pp",
+    "mean_test",
     "paired_bootstrap",
     "paired_gain",
     "parsed_gain",

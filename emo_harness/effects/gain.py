@@ -16,7 +16,7 @@ from emo_harness.effects.intervals import (
     t_quantile,
     tango,
 )
-from emo_harness.effects.randomisation import mcnemar, relabelling_test
+from emo_harness.effects.randomisation import mcnemar, mean_test
 
 LEVEL = 0.95
 # From so many (effective) questions off the most common difference of their stratum, Student's t
@@ -39,7 +39,8 @@ class Gain:
         n: questions that have a score under every arm concerned.
         n_differing: questions whose (mean) score differs between arm and base.
         mean_pp, low_pp, high_pp: percentage points; NaN where unknown.
-        p: two-sided p-value of no gain; t's, or exact by relabelling where `method` is no t.
+        p: two-sided p-value of no gain; t's, or where `method` is no t McNemar's, and of means over
+            several arms that of `randomisation.mean_test`.
         method: `t` (Student's t over questions), `score` (Tango 1998), `weighted score` (means
             over several arms), `two-way t`, or `none` (fewer than two questions).
         quantile: the quantile that the interval was made with.
@@ -220,7 +221,7 @@ def _mean_gain(arms: Floats, base: Floats, strata: NDArray[np.int64], level: flo
     else:
         quantile = float(t_quantile(level, _SCORE_DF + weighted.n_effective))
         low, high = _weighted_interval(weighted, difference, quantile)
-        method, p = "weighted score", relabelling_test(arms, base)
+        method, p = "weighted score", mean_test(arms, base)
     return Gain(n, n_differing, 100 * weighted.mean, 100 * low, 100 * high, p, method, quantile)
 
 

@@ -18,10 +18,11 @@ class MeanInterval:
     Attributes:
         n: values that are known.
         mean: in their unit.
-        low, high: its interval; NaN with a single value.
-        p: two-sided, of a mean of 0.
-        standardised: mean over standard deviation (Cohen's d_z where values are differences);
-            NaN where all values are alike.
+        low, high: its interval; NaN with a single value, and where all are alike: values without
+            spread say nothing of how far others would lie.
+        p: two-sided, of a mean of 0; NaN where the interval is.
+        standardised: mean over standard deviation (Cohen's d_z where values are differences); NaN
+            where the interval is.
     """
 
     n: int
@@ -55,7 +56,7 @@ def mean_interval(values: ArrayLike, level: float = LEVEL) -> MeanInterval:
     spread = float(known.std(ddof=1))
     # All alike but for rounding.
     if spread <= 1e-12 * max(1.0, float(np.abs(known).max())):
-        return MeanInterval(n, mean, mean, mean, 1.0 if abs(mean) < 1e-12 else 0.0, NAN)
+        return MeanInterval(n, mean, NAN, NAN, NAN, NAN)
     error = spread / float(np.sqrt(n))
     half = float(t_quantile(level, n - 1)) * error
     p = float(t_p_value(mean / error, n - 1))

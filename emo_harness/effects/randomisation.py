@@ -31,6 +31,25 @@ def mcnemar(gained: ArrayLike, lost: ArrayLike) -> Floats:
     return np.asarray(np.minimum(2 * tail, 1.0), dtype=np.float64)
 
 
+def mean_test(arms: Floats, base: Floats) -> float:
+    """P-value of a mean gain of zero: the larger one of `relabelling_test` and `sign_flip_test`.
+
+    Each is right where the other may be far too small. Relabelling takes the m + k answers to one
+    question for exchangeable, which they are not where stimuli change answers alike: then two
+    questions that all of 12 arms lose look like 24 losses. Flipping the signs of the questions'
+    differences counts a question once, but takes differences for symmetric, which they are not
+    where one base stands against many arms that differ by chance alone.
+
+    Args:
+        arms: (n, m) float64 scores in [0, 1].
+        base: (n, k) float64 scores of the same questions.
+    """
+    relabelled = relabelling_test(arms, base)
+    if arms.shape[1] == base.shape[1] == 1:
+        return relabelled
+    return max(relabelled, sign_flip_test(arms.mean(axis=1) - base.mean(axis=1)))
+
+
 def relabelling_test(
     arms: Floats,
     base: Floats,
@@ -39,8 +58,9 @@ def relabelling_test(
 ) -> float:
     """P-value of no effect at all: the labels "arm" and "base" are dealt anew in each question.
 
-    If stimuli change nothing, the m + k answers to one question are exchangeable. The test counts
-    how often dealing the labels at random gives a mean difference at least as far from zero as
+    If stimuli change nothing, the m + k answers to one question are exchangeable; where they are
+    not (stimuli change answers, but alike and as often for the better), p is far too small, and
+    `mean_test` is the one to take. The test counts how often dealing the labels at random gives a mean difference at least as far from zero as
     the one observed. With one arm and one base it is McNemar's exact test. Right-or-wrong scores
     are treated exactly (the number right in the base is a sum of hypergeometric variables);
     graded ones by drawing, or by the normal limit where more than `DRAWN_UNTIL` questions differ.
@@ -117,15 +137,17 @@ def sign_flip_test(
         rng: where the signs come from; seeded with 0 by default.
         n_draws: how many are drawn; the observed one counts as one more (Phipson & Smyth 2010).
     """
-    difference = difference[difference != 0]
-    if not len(difference):
+    # In order, so that the order of questions does not matter.
+    sizes = np.sort(np.abs(difference))
+    sizes = sizes[sizes > 1e-12]
+    if not len(sizes):
         return 1.0
-    observed, spread = abs(float(difference.sum())), float(np.sqrt((difference**2).sum()))
-    if len(difference) > DRAWN_UNTIL:
+    observed, spread = abs(float(difference.sum())), float(np.sqrt((sizes**2).sum()))
+    if len(sizes) > DRAWN_UNTIL:
         return _normal_p(observed, spread)
     rng = rng or np.random.default_rng(0)
-    signs = rng.integers(0, 2, size=(n_draws, len(difference)), dtype=np.int8) * 2.0 - 1
-    n_far = int(np.count_nonzero(np.abs(signs @ difference) >= observed - 1e-12))
+    signs = rng.integers(0, 2, size=(n_draws, len(sizes)), dtype=np.int8) * 2.0 - 1
+    n_far = int(np.count_nonzero(np.abs(signs @ sizes) >= observed - 1e-9))
     return _drawn_p(n_far, n_draws, observed, spread)
 
 

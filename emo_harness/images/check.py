@@ -24,7 +24,8 @@ from emo_harness.images.encoder_scores import (
     twin_places,
 )
 from emo_harness.images.fact_differences import FactDifference, fact_differences
-from emo_harness.images.image_set import ImageEntry, ImageSet
+from emo_harness.images.image_entry import ImageEntry
+from emo_harness.images.image_set import ImageSet
 from emo_harness.images.measured import MeasuredImages, measured_images
 from emo_harness.images.near_duplicates import NearDuplicates, near_duplicates
 

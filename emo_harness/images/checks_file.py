@@ -16,7 +16,7 @@ from emo_harness.images.check import CheckedPart, ImageChecks
 from emo_harness.images.clip_encoder import ClipEncoder
 from emo_harness.images.concept_numbers import ConceptNumbers
 from emo_harness.images.encoder_scores import EncoderScores
-from emo_harness.images.image_set import ImageEntry
+from emo_harness.images.image_entry import ImageEntry
 from emo_harness.images.near_duplicates import N_BITS
 
 if TYPE_CHECKING:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
-    from emo_harness.images.image_set import ImageEntry
+    from emo_harness.images.image_entry import ImageEntry
 
 TILE = 96
 TWIN = "its neutral twin"
+# Columns of images; with twins beside them, half as many images.
+COLUMNS = 8
+# Lines of images under one heading, and on the whole sheet: an image viewer should open it.
+MOST_LINES_IN_A_ROW = 6
+MOST_LINES = 100
 _GAP = 8
 _EDGE = 20
 _TITLE = 22
@@ -25,14 +33,42 @@ _INK = (24, 26, 30)
 _FAINT = (96, 100, 108)
 _PAPER = (255, 255, 255)
 _LINE = (216, 218, 222)
+_PALETTE = 256
+# Mean levels of 255 by which a palette may be off before the sheet is kept in full colour.
+_MOST_OFF = 2.0
+
+Row = tuple[str, Sequence[tuple["Image", str]]]
+
+
+@dataclass(frozen=True)
+class SheetRows:
+    """What a sheet shows of a set.
+
+    Attributes:
+        rows: heading, and images with their captions.
+        shown: how many of the images there was room for, "" is all.
+        with_twins: whether any has its twin beside it.
+    """
+
+    rows: list[Row]
+    shown: str
+    with_twins: bool
+
+    @property
+    def subtitle(self) -> str:
+        """What a sheet without readings says below its title."""
+        if not self.with_twins:
+            return self.shown or "every image"
+        shown = f"{self.shown}, each" if self.shown else "every image"
+        return f"{shown} beside its neutral twin"
 
 
 def contact_sheet(
-    rows: Sequence[tuple[str, Sequence[tuple[Image, str]]]],
+    rows: Sequence[Row],
     title: str,
     *,
     subtitle: str = "",
-    columns: int = 8,
+    columns: int = COLUMNS,
     tile: int = TILE,
 ) -> Image:
     """Lay images out on a page.
@@ -88,8 +124,11 @@ def set_rows(
     entries: Sequence[ImageEntry],
     opened: Callable[[ImageEntry], Image],
     captions: Mapping[str, str] | None = None,
-) -> list[tuple[str, list[tuple[Image, str]]]]:
+) -> SheetRows:
     """The rows of a set's sheet: one per concept and variant, each twin beside its image.
+
+    A large set is shown in part: as many whole lines of each row as the sheet has room for. Only
+    what is shown is opened.
 
     Args:
         opened: gives an entry's image; `ImageSet.open` of a set that lies in a folder.
@@ -97,16 +136,43 @@ def set_rows(
     """
     told = captions or {}
     twins = {entry.twin_of: entry for entry in entries if entry.twin_of}
-    rows: dict[str, list[tuple[Image, str]]] = {}
+    groups: dict[str, list[list[ImageEntry]]] = {}
     for entry in entries:
-        if entry.twin_of is not None:
-            continue
-        row = rows.setdefault(_heading(entry), [])
-        for one in (entry, twins.get(entry.id)):
-            if one is not None:
-                own = one.id if one.twin_of is None else TWIN
-                row.append((opened(one), told.get(one.id, own)))
-    return list(rows.items())
+        if entry.twin_of is None:
+            twin = twins.get(entry.id)
+            groups.setdefault(_heading(entry), []).append([entry, twin] if twin else [entry])
+    lines = _lines_in_a_row([sum(map(len, group)) for group in groups.values()])
+    rows: list[Row] = []
+    n_shown = 0
+    for heading, group in list(groups.items())[:MOST_LINES]:
+        shown = _beginning(group, lines * COLUMNS)
+        more = f", the first {len(shown)} of {len(group)}" if len(shown) < len(group) else ""
+        tiles = [
+            (opened(one), told.get(one.id, TWIN if one.twin_of else one.id))
+            for together in shown
+            for one in together
+        ]
+        rows.append((heading + more, tiles))
+        n_shown += len(shown)
+    n = sum(map(len, groups.values()))
+    return SheetRows(rows, f"{n_shown:,} of {n:,} images" if n_shown < n else "", bool(twins))
+
+
+def save_sheet(page: Image, path: Path) -> None:
+    """Write a sheet as PNG: with a palette where that looks the same, at a quarter of the size.
+
+    Nothing is dithered, which would speckle skies.
+    """
+    from PIL.Image import Dither, Quantize
+
+    few = page.quantize(_PALETTE, method=Quantize.MEDIANCUT, kmeans=3, dither=Dither.NONE)
+    # The paper's colour became the mean of all that is nearly white.
+    colours = np.array(few.getpalette()).reshape(-1, 3)
+    colours[np.asarray(few)[0, 0]] = 255
+    few.putpalette(colours.ravel().tolist())
+    off = np.asarray(few.convert("RGB"), dtype=np.int16) - np.asarray(page, dtype=np.int16)
+    kept = few if np.abs(off).mean() <= _MOST_OFF else page
+    kept.save(path, "PNG", optimize=True)
 
 
 def fitted(text: str, font: FreeTypeFont, room: float, kept: int = 0) -> str:
@@ -130,6 +196,20 @@ def _heading(entry: ImageEntry) -> str:
     arousal = f", {entry.arousal} arousal" if entry.arousal else ""
     level = f", {entry.level}" if entry.level else ""
     return f"{entry.concept.replace('-', ' ')}{arousal} ({entry.family}{level})"
+
+
+def _lines_in_a_row(sizes: Sequence[int]) -> int:
+    """The most lines that each row may have so that the sheet has room for all rows."""
+    for lines in range(MOST_LINES_IN_A_ROW, 1, -1):
+        if sum(min(lines, math.ceil(size / COLUMNS)) for size in sizes) <= MOST_LINES:
+            return lines
+    return 1
+
+
+def _beginning(group: Sequence[list[ImageEntry]], room: int) -> list[list[ImageEntry]]:
+    """As many of the first images, twins with them, as there is room for."""
+    taken = np.cumsum([len(together) for together in group])
+    return list(group[: max(1, int((taken <= room).sum()))])
 
 
 def _fitted_image(image: Image, tile: int) -> Image:

@@ -11,17 +11,10 @@ from tqdm import tqdm
 
 from emo_harness.errors import UserError
 from emo_harness.image_file import pixels_sha256
-from emo_harness.images.contact_sheet import contact_sheet, set_rows
+from emo_harness.images.contact_sheet import contact_sheet, save_sheet, set_rows
 from emo_harness.images.drawing import draw
-from emo_harness.images.image_set import (
-    MANIFEST,
-    PLACEBO,
-    Drawn,
-    ImageEntry,
-    ImageSet,
-    load_image_set,
-    manifest_line,
-)
+from emo_harness.images.image_entry import PLACEBO, Drawn, ImageEntry
+from emo_harness.images.image_set import MANIFEST, ImageSet, load_image_set, manifest_line
 from emo_harness.images.png_facts import png_bytes
 from emo_harness.whole_file import Writer, text_writer, write_folder
 
@@ -32,8 +25,6 @@ if TYPE_CHECKING:
     from emo_harness.images.emoji_plan import EmojiPlan, PlannedDrawing
 
 SHEET = "contact_sheet.png"
-# A page of many small images needs no more; without, it would be a fifth of its set.
-_SHEET_COLOURS = 256
 
 
 def draw_set(
@@ -130,18 +121,9 @@ def _earlier(folder: Path, names: Sequence[str], doing: str) -> set[str]:
 
 
 def _sheet_writer(title: str, entries: Sequence[ImageEntry], images: Mapping[str, Image]) -> Writer:
-    from PIL.Image import Dither, Quantize
-
     rows = set_rows(entries, lambda entry: images[entry.id])
-    sheet = contact_sheet(rows, title, subtitle="every image beside its neutral twin")
-    # Rare colours matter: a median cut alone makes pink hearts grey.
-    palette = sheet.quantize(_SHEET_COLOURS, method=Quantize.MAXCOVERAGE, kmeans=3)
-    few = sheet.quantize(palette=palette, dither=Dither.FLOYDSTEINBERG)
-    # The paper's colour became the mean of all that is nearly white.
-    colours = np.array(few.getpalette()).reshape(-1, 3)
-    colours[np.asarray(few)[0, 0]] = 255
-    few.putpalette(colours.ravel().tolist())
-    return lambda path: few.save(path, "PNG", optimize=True)
+    sheet = contact_sheet(rows.rows, title, subtitle=rows.subtitle)
+    return lambda path: save_sheet(sheet, path)
 
 
 def _bytes_writer(content: bytes) -> Writer:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from emo_harness.errors import UserError, nearest
 from emo_harness.images.drawing import BACKGROUNDS, Arrangement, Composition
-from emo_harness.images.image_set import Emotion, Level
+from emo_harness.images.image_entry import Emotion, Level
 from emo_harness.images.plan_file import GLYPHS, plan_path, read_plan
 from emo_harness.stimuli import Arousal
 from emo_harness.stimuli.stimulus import Family, Name

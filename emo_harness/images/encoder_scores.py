@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from emo_harness.errors import quoted
 from emo_harness.images.check_words import NEUTRAL, CheckWords
 from emo_harness.images.clip_encoder import ClipEncoder
-from emo_harness.images.image_set import Generated, ImageEntry
+from emo_harness.images.image_entry import Generated, ImageEntry
 from emo_harness.images.zero_shot import (
     NAN,
     class_texts,

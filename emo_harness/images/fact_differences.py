@@ -25,7 +25,7 @@ class FactDifference:
         images, twins: means.
         difference: image less twin, with interval, in the fact's unit.
         p_adjusted: of no difference, by Holm over the facts; NaN is unknown.
-        differs: whether it says that they differ.
+        differs: whether it says that they differ, or all pairs do by the same.
     """
 
     fact: str
@@ -54,8 +54,8 @@ def fact_differences(
         fact: np.array([getattr(one, fact) for one in facts], dtype=np.float64) for fact in FACTS
     }
     found = {fact: mean_interval(own[rows] - own[twins]) for fact, own in values.items()}
-    # What never differs needs no test, and takes no level away from the others.
-    adjusted = holm([np.nan if one.low == one.high == 0 else one.p for one in found.values()])
+    # What differs in no pair, or in all by the same, needs no test.
+    adjusted = holm([one.p for one in found.values()])
     return [
         FactDifference(
             fact,
@@ -63,7 +63,11 @@ def fact_differences(
             float(values[fact][twins].mean()),
             difference,
             float(p),
-            bool(p < ALPHA),
+            bool(p < ALPHA) or _all_differ_alike(difference),
         )
         for (fact, difference), p in zip(found.items(), adjusted, strict=True)
     ]
+
+
+def _all_differ_alike(difference: MeanInterval) -> bool:
+    return difference.n > 1 and bool(np.isnan(difference.p)) and difference.mean != 0

@@ -28,6 +28,7 @@ SAFETY = "the safety checker's verdict"
 BLACK = "a black frame"
 CONSTANT = "an image of one colour"
 PIPELINE_FAILED = "the pipeline failed"
+PIPELINE_REFUSED = "the pipeline refused"
 
 
 class Failure(Strict):

@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING
 
 from emo_harness.errors import UserError
 from emo_harness.image_file import pixels_sha256
-from emo_harness.images.contact_sheet import TILE, contact_sheet, set_rows
-from emo_harness.images.image_set import (
-    MANIFEST,
-    PLACEBO,
-    Generated,
-    ImageEntry,
-    ImageSet,
-    load_image_set,
-    manifest_line,
-)
+from emo_harness.images.contact_sheet import TILE, contact_sheet, save_sheet, set_rows
+from emo_harness.images.image_entry import PLACEBO, Generated, ImageEntry
+from emo_harness.images.image_set import MANIFEST, ImageSet, load_image_set, manifest_line
 from emo_harness.images.resume import file_name
 from emo_harness.whole_file import text_writer, write_folder
 
@@ -90,7 +83,7 @@ def write_set(folder: Path, entries: Sequence[ImageEntry], title: str) -> None:
     page = _page(ImageSet(folder.resolve().name, folder, tuple(entries)), title)
     write_folder(
         folder,
-        {SHEET: lambda path: page.save(path, "PNG"), MANIFEST: text_writer(text)},
+        {SHEET: lambda path: save_sheet(page, path), MANIFEST: text_writer(text)},
         DOING,
     )
 
@@ -118,4 +111,4 @@ def _page(image_set: ImageSet, title: str) -> PILImage:
         return image
 
     rows = set_rows(image_set.entries, small)
-    return contact_sheet(rows, title, subtitle="every image beside its neutral twin")
+    return contact_sheet(rows.rows, title, subtitle=rows.subtitle)

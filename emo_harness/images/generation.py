@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from emo_harness.activations.processes import Processes, wait_until
 from emo_harness.images.failures import FAILURES, Failure, read_failures, tidy_failures
 from emo_harness.images.generated_set import SHEET, write_set
-from emo_harness.images.image_set import MANIFEST, ImageEntry
+from emo_harness.images.image_entry import ImageEntry
+from emo_harness.images.image_set import MANIFEST
 from emo_harness.images.making import Maker
 from emo_harness.images.pipeline import TextToImage
 from emo_harness.images.resume import PLAN, Plan, file_name, finished, settle, sweep

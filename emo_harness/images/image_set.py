@@ -8,18 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
-
-from emo_harness.errors import UserError, nearest
+from emo_harness.errors import UserError, first_line, nearest
 from emo_harness.image_file import open_image, pixels_sha256
+from emo_harness.images.image_entry import PLACEBO, ImageEntry
 from emo_harness.resources import resource
-from emo_harness.stimuli import Arousal, Stimulus, StimulusImage, visual_family
-from emo_harness.stimuli.stimulus import Family, Name
-from emo_harness.stimuli.visual import Scale
+from emo_harness.stimuli import Stimulus, StimulusImage, visual_family
 from emo_harness.text_file import read_text
-from emo_harness.validation import Strict, validated
+from emo_harness.validation import validated
 from emo_harness.whole_file import text_writer, write_whole
 
 if TYPE_CHECKING:
@@ -28,135 +25,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.jsonl"
 MAX_MANIFEST_BYTES = 64 * 1024**2
 ARM_PREFIX = "img:"
-PLACEBO = "placebo"
 _FIX = "correct the line, or make the set anew with `emo images`"
-
-Level = Literal["physiological", "safety", "belonging", "esteem", "self-actualisation"]
-Emotion = Literal["happiness", "sadness", "fear", "disgust", "anger", "surprise"]
-Fact = float | int | str | bool | None
-
-
-class Drawn(Strict):
-    """An image composed of glyphs by our own script."""
-
-    how: Literal["drawn"] = "drawn"
-    font: str
-    font_version: str
-    font_sha256: str
-    glyphs: tuple[str, ...] = Field(strict=False)
-    arrangement: str
-    background: str
-    seed: int
-
-
-class Generated(Strict):
-    """An image made by a text-to-image model.
-
-    Attributes:
-        model: hub id, or the folder's name.
-        revision: of the hub; None for a folder.
-        weights_sha256: of the model's files.
-        seed: of the image's own generator; `attempt` counts those that failed before.
-        steps, guidance: None where the pipeline's own default was used and is not known.
-        arguments: further ones of the pipeline's call.
-        versions: of the libraries that made it.
-    """
-
-    how: Literal["generated"] = "generated"
-    model: str
-    revision: str | None = None
-    weights_sha256: str | None = None
-    pipeline: str
-    prompt: str
-    negative_prompt: str | None = None
-    seed: int
-    attempt: int = Field(default=0, ge=0)
-    scheduler: str
-    steps: int | None = None
-    guidance: float | None = None
-    arguments: dict[str, Fact] = Field(default_factory=dict)
-    width: int
-    height: int
-    dtype: str
-    device: str
-    versions: dict[str, str] = Field(default_factory=dict)
-
-
-class Imported(Strict):
-    """An image that someone else made."""
-
-    how: Literal["imported"] = "imported"
-    original: str
-    source: str
-    licence: str | None = None
-
-
-class Norms(Strict):
-    """Human ratings of an image.
-
-    Attributes:
-        valence, arousal: means, in units of `scale`.
-        scale: the lowest and the highest rating that could be given.
-        valence_sd, arousal_sd, n_raters: None where not published.
-    """
-
-    valence: float | None = None
-    arousal: float | None = None
-    scale: Scale
-    valence_sd: float | None = None
-    arousal_sd: float | None = None
-    n_raters: int | None = None
-    source: str
-
-
-class ImageEntry(Strict):
-    """One line of a manifest.
-
-    Attributes:
-        id: lower-case name, unique in its set.
-        file: path below the set's folder; None where the image is `referenced`.
-        referenced: path of an image that must not be copied, from the set's folder or absolute.
-        family: `prompt`, `attack`, or a user's own; `placebo` for neutral twins.
-        concept: what it shows, e.g. "fear" or "fortress"; of a twin, its image's.
-        theory: e.g. "Maslow's needs" or "basic emotions".
-        level: of Maslow's needs.
-        emotion: of the six basic ones.
-        arousal: variant.
-        twin_of: of a neutral twin, the id of its image.
-        caption: what can be seen, in words.
-        sha256: of the pixels; see `image_file.pixels_sha256`.
-        made: how.
-        norms: human ratings, None where there are none.
-        default: whether it is an arm when its family is asked for.
-        checks: what `emo images check` found.
-    """
-
-    id: Name
-    file: str | None = None
-    referenced: str | None = None
-    family: Family
-    concept: str = Field(min_length=1, max_length=64)
-    theory: str | None = None
-    level: Level | None = None
-    emotion: Emotion | None = None
-    arousal: Arousal | None = None
-    twin_of: str | None = None
-    caption: str | None = None
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
-    made: Annotated[Drawn | Generated | Imported, Field(discriminator="how")]
-    norms: Norms | None = None
-    default: bool = True
-    checks: dict[str, Fact] | None = None
-
-    @model_validator(mode="after")
-    def _lies_somewhere(self) -> ImageEntry:
-        if (self.file is None) == (self.referenced is None):
-            raise ValueError("either `file` or `referenced`")
-        if (self.family == PLACEBO) != (self.twin_of is not None):
-            raise ValueError(f"family {PLACEBO!r} for neutral twins, and for them alone")
-        return self
 
 
 @dataclass(frozen=True)
@@ -204,7 +73,7 @@ class ImageSet:
     def path(self, entry: ImageEntry) -> Path:
         """Where an image lies."""
         if entry.referenced is not None:
-            return self.folder / Path(entry.referenced).expanduser()
+            return self.folder / entry.referenced
         return self.folder / str(entry.file)
 
     def open(self, entry: ImageEntry) -> PILImage:
@@ -216,15 +85,16 @@ class ImageSet:
         """
         doing = f"opening {entry.id} of the image set {self.name}"
         path = self.path(entry)
-        if entry.file is not None and not _is_below(path, self.folder):
-            raise _outside(doing, str(entry.file))
+        if entry.file is not None:
+            _require_below(path, self.folder, doing, entry.file)
         image = open_image(path, doing=doing)
-        found = pixels_sha256(image)
-        if found != entry.sha256:
+        size, pixels = f"{image.width} x {image.height}", pixels_sha256(image)
+        said = f"{entry.width} x {entry.height}"
+        if (size, pixels) != (said, entry.sha256):
             raise UserError(
                 doing,
-                found=f"{path.name} with pixels {found[:12]}...",
-                expected=f"pixels {entry.sha256[:12]}..., as the manifest says",
+                found=f"{path.name} of {size} with pixels {pixels[:12]}...",
+                expected=f"{said} with pixels {entry.sha256[:12]}..., as the manifest says",
                 fix="put the original file back, or make the set anew",
             )
         return image
@@ -299,8 +169,7 @@ def load_image_set(place: str | Path) -> ImageSet:
         if entry.file is None:
             continue
         path = found.path(entry)
-        if not _is_below(path, folder):
-            raise _outside(doing, entry.file)
+        _require_below(path, folder, doing, entry.file)
         if not path.is_file():
             raise UserError(
                 doing,
@@ -327,9 +196,14 @@ def manifest_line(entry: ImageEntry) -> str:
 def _read_line(line: str, doing: str) -> ImageEntry:
     try:
         raw = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        # JSON can say what no manifest can be written with: half characters, NaN, infinity.
+        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
         raise UserError(
-            doing, found=str(error)[:120], expected="one JSON object a line", fix=_FIX
+            doing,
+            found=str(error)[:120],
+            expected="one JSON object a line, of whole characters and finite numbers",
+            fix=_FIX,
         ) from error
     if not isinstance(raw, dict):
         raise UserError(doing, found=line[:60], expected="one JSON object a line", fix=_FIX)
@@ -339,12 +213,13 @@ def _read_line(line: str, doing: str) -> ImageEntry:
 def _require_consistent(entries: Sequence[ImageEntry], doing: str) -> None:
     counts = Counter(entry.id for entry in entries)
     repeated = sorted(one for one, n in counts.items() if n > 1)
-    lonely = [entry.twin_of for entry in entries if entry.twin_of and entry.twin_of not in counts]
+    images = {entry.id for entry in entries if entry.twin_of is None}
+    lonely = [entry.twin_of for entry in entries if entry.twin_of and entry.twin_of not in images]
     if not entries or repeated or lonely:
         found = (
             f"the id {repeated[0]!r} twice"
             if repeated
-            else f"a twin of {lonely[0]!r}, which is not there"
+            else f"a twin of {lonely[0]!r}, which is no image of the set, or a twin itself"
             if lonely
             else "no image"
         )
@@ -356,19 +231,29 @@ def _require_consistent(entries: Sequence[ImageEntry], doing: str) -> None:
         )
 
 
-def _is_below(path: Path, folder: Path) -> bool:
-    name = (
-        PurePosixPath(path.relative_to(folder).as_posix()) if path.is_relative_to(folder) else None
-    )
-    if name is None or name.is_absolute() or ".." in name.parts:
-        return False
-    return path.resolve().is_relative_to(folder.resolve())
-
-
-def _outside(doing: str, file: str) -> UserError:
-    return UserError(
-        doing,
-        found=f"file {file!r}, which lies outside the set's folder",
-        expected="paths below the folder",
-        fix="an image that must not be copied goes under `referenced`",
-    )
+def _require_below(path: Path, folder: Path, doing: str, file: str) -> None:
+    """Refuse what does not lie below the folder, by its name or by where a link leads."""
+    name = PurePosixPath(file)
+    try:
+        is_below = (
+            path.is_relative_to(folder)
+            and not name.is_absolute()
+            and ".." not in name.parts
+            and path.resolve().is_relative_to(folder.resolve())
+        )
+        path.is_file()
+    except (OSError, RuntimeError) as error:
+        # Names that are too long, links in a circle.
+        raise UserError(
+            doing,
+            found=f"file {file[:60]!r}, which leads nowhere ({first_line(error)[:60]})",
+            expected="paths of files below the folder",
+            fix=_FIX,
+        ) from error
+    if not is_below:
+        raise UserError(
+            doing,
+            found=f"file {file!r}, which lies outside the set's folder",
+            expected="paths below the folder",
+            fix="an image that must not be copied goes under `referenced`",
+        )

@@ -4,66 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from emo_harness.errors import UserError, quoted
-from emo_harness.image_file import MAX_BYTES, decode_image, open_image, pixels_sha256
-from emo_harness.images.image_set import (
-    MANIFEST,
-    ImageEntry,
-    Imported,
-    Norms,
-    load_image_set,
-    write_manifest,
-)
+from emo_harness.image_file import pixels_sha256
+from emo_harness.images.image_entry import ImageEntry, Imported, Norms
+from emo_harness.images.image_set import MANIFEST, load_image_set, write_manifest
+from emo_harness.images.image_source import Source
 from emo_harness.images.norms import Rated, Scale, Table
 from emo_harness.images.png_facts import png_bytes
 from emo_harness.images.rating_columns import Columns
 from emo_harness.stimuli.stimulus import RESERVED
+from emo_harness.stimuli.visual import GREY
 from emo_harness.validation import validated
 from emo_harness.whole_file import write_whole
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as PILImage
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-MAX_IMAGES = 100_000
 FAMILY = "rated"
 # Of an id, with room for a number behind it.
 MAX_STEM = 56
 _KEYWORDS = re.compile(r"[,;|/]")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Images that are to be brought in.
-
-    Attributes:
-        place: a folder or a ZIP archive.
-        names: paths of images, below the place.
-        open: gives an image by its path.
-        is_archive: whether it is a ZIP archive, of which nothing is unpacked to disk.
-    """
-
-    place: Path
-    names: tuple[str, ...]
-    open: Callable[[str], PILImage]
-    is_archive: bool
-
-    def by_name(self) -> dict[str, list[str]]:
-        """Paths by what a table may call them, in lower case: path, file name or its stem."""
-        found: dict[str, list[str]] = {}
-        for name in self.names:
-            path = PurePosixPath(name)
-            for known in {name.lower(), path.name.lower(), path.stem.lower()}:
-                found.setdefault(known, []).append(name)
-        return found
 
 
 @dataclass
@@ -81,39 +44,6 @@ class ImportedSet:
     without_image: list[str] = field(default_factory=list)
     without_rating: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
-
-
-def open_source(place: Path) -> Source:
-    """The images of a folder (and folders in it) or of a ZIP archive.
-
-    Raises:
-        UserError: neither, or no image in it.
-    """
-    doing = f"looking for images in {place}"
-    if place.is_dir():
-        names = sorted(
-            path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()
-        )
-        source = Source(place, _images(names), lambda name: open_image(place / name), False)
-    elif zipfile.is_zipfile(place):
-        archive = zipfile.ZipFile(place)
-        names = sorted(archive.namelist())
-        source = Source(place, _images(names), lambda name: _of_archive(archive, name), True)
-    else:
-        raise UserError(
-            doing,
-            found="no such folder" if not place.exists() else "a file that is no ZIP archive",
-            expected="a folder of images, or a ZIP archive of one",
-            fix="check the path",
-        )
-    if not 0 < len(source.names) <= MAX_IMAGES:
-        raise UserError(
-            doing,
-            found=f"{len(source.names)} images",
-            expected=f"between one and {MAX_IMAGES:,} of {quoted(SUFFIXES)}",
-            fix="give the folder that holds the images",
-        )
-    return source
 
 
 def import_set(
@@ -180,7 +110,7 @@ def import_set(
         }
         entry = validated(ImageEntry, facts, f"{doing}: {name}", "see --family")
         if not reference:
-            _write(folder, png_bytes(image, entry, optimize=False), str(entry.file), doing)
+            _write(folder, png_bytes(image, entry), str(entry.file), doing)
         result.entries.append(entry)
     if not result.entries:
         raise UserError(
@@ -268,7 +198,7 @@ def _ids(names: Sequence[str]) -> dict[str, str]:
     taken: set[str] = set()
     for name in names:
         stem = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(name).stem.lower()).strip("-")
-        first = f"image-{stem}".strip("-") if stem in ("", *RESERVED) else stem[:MAX_STEM]
+        first = f"image-{stem}".strip("-") if stem in ("", GREY, *RESERVED) else stem[:MAX_STEM]
         number, own = 1, first
         while own in taken:
             number += 1
@@ -276,29 +206,6 @@ def _ids(names: Sequence[str]) -> dict[str, str]:
         taken.add(own)
         found[name] = own
     return found
-
-
-def _images(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of image files; hidden ones and those that macOS adds to archives left out."""
-    return tuple(
-        name
-        for name in names
-        if PurePosixPath(name).suffix.lower() in SUFFIXES
-        and not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
-    )
-
-
-def _of_archive(archive: zipfile.ZipFile, name: str) -> PILImage:
-    """An image of an archive, decompressed no further than an image may be large."""
-    doing = f"opening the image {name} of {archive.filename}"
-    try:
-        with archive.open(name) as file:
-            content = file.read(MAX_BYTES + 1)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
-        raise UserError(
-            doing, found=str(error), expected="a whole file", fix="unpack it and see"
-        ) from error
-    return decode_image(content, doing=doing)
 
 
 def _relative(path: Path, folder: Path) -> str:

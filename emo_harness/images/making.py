@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from emo_harness.errors import UserError
-from emo_harness.images.failures import PIPELINE_FAILED, Failure, read_failures, record_failure
+from emo_harness.images.failures import (
+    PIPELINE_FAILED,
+    PIPELINE_REFUSED,
+    Failure,
+    read_failures,
+    record_failure,
+)
 from emo_harness.images.generated_set import entry_of
 from emo_harness.images.pipeline import Made, TextToImage, Wanted
 from emo_harness.images.png_facts import png_bytes
@@ -136,7 +142,7 @@ class Maker:
             batch = [queue.popleft() for _ in range(min(self._batch_size, len(queue)))]
             try:
                 return batch, pipeline.make([due.wanted() for due in batch])
-            except torch.OutOfMemoryError as error:
+            except (torch.OutOfMemoryError, MemoryError) as error:
                 torch.cuda.empty_cache()
                 if len(batch) == 1:
                     raise _no_memory(batch[0]) from error
@@ -146,7 +152,7 @@ class Maker:
 
     def _write(self, due: Due, image: PILImage, pipeline: TextToImage) -> None:
         entry = entry_of(due.planned, image, pipeline, seed=due.seed, attempt=due.attempt)
-        content = png_bytes(image, entry, optimize=False)
+        content = png_bytes(image, entry)
         write_whole(self._folder / file_name(due.planned), lambda path: path.write_bytes(content))
 
     def _wait(self, writing: Sequence[Future[None]]) -> None:
@@ -162,15 +168,27 @@ class Maker:
             ) from error
 
     def _retry(self, bad: Sequence[tuple[Due, str]]) -> None:
-        """Record failures; their scenes are queued anew, or given up."""
+        """Record failures; their scenes are queued anew, or given up.
+
+        Raises:
+            UserError: nothing was made yet, and the pipeline refuses, or has failed too often.
+        """
+        reason = bad[-1][1]
+        # Whoever made it: another process or an earlier call says as much of the settings.
+        nothing_works = not self.made and not any(self._folder.glob("[!.]*.png"))
+        if nothing_works and reason.startswith(PIPELINE_REFUSED):
+            raise UserError(
+                f"generating images into {self._folder}",
+                found=reason,
+                expected="settings that fit the pipeline",
+                fix="see --size, --steps, --guidance and --set",
+            )
         for due, reason in bad:
             failure = Failure(id=due.planned.id, attempt=due.attempt, seed=due.seed, reason=reason)
             record_failure(self._folder, failure)
             self._failures.append(failure)
         self.n_failed += len(bad)
-        reason = bad[-1][1]
-        nothing_works = not self.made and not self.there and self.n_failed >= HOPELESS
-        if nothing_works and reason.startswith(PIPELINE_FAILED):
+        if nothing_works and self.n_failed >= HOPELESS and reason.startswith(PIPELINE_FAILED):
             raise UserError(
                 f"generating images into {self._folder}",
                 found=f"no image, after {self.n_failed} attempts: {reason}",

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from emo_harness.images.clip_encoder import ClipEncoder
 from emo_harness.images.decoding_ahead import decoded_ahead, n_workers
+from emo_harness.images.image_entry import ImageEntry
 from emo_harness.images.image_facts import ImageFacts, image_facts
-from emo_harness.images.image_set import ImageEntry, ImageSet
+from emo_harness.images.image_set import ImageSet
 from emo_harness.images.near_duplicates import Hashes, perceptual_hash
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 The hash is imagehash's pHash of 256 bits: which of the 16 x 16 lowest frequencies of a small grey
 copy lie above their median. Scaling, recompression and brightness leave it nearly alone. It knows
-no colour, so one drawing before two plain backgrounds is one image to it; nor does it find an
-image that was cropped or mirrored. The usual 64 bits do not do: faces that differ in their mouths
+no colour; one drawing before two plain backgrounds is found where they are about as bright as each
+other (0 to 40 bits, half of the pairs within 16), an image that was cropped or mirrored is not. The usual 64 bits do not do: faces that differ in their mouths
 alone are one image to them.
 """
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 _SIDE = 16
 N_BITS = _SIDE**2
-# Pairs that differ in so many bits or fewer look alike. Copies at half the size, as JPEG of quality
-# 50 or brighter by 15% differ in up to 16; unrelated images in about 128.
+# Pairs that differ in so many bits or fewer look alike. Of the 84 shipped images copies at half the
+# size differ in up to 8, as JPEG of quality 50 in up to 14, brighter by 15% in up to 26 but 98% of
+# them in up to 16; two different ones in at least 24, usually 126.
 MOST_BITS = 16
 _BLOCK = 128
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)

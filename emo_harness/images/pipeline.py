@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emo_harness.errors import UserError, nearest, quoted
-from emo_harness.images.failures import NOT_FINITE, PIPELINE_FAILED, SAFETY, why_failed
+from emo_harness.errors import UserError, first_line, nearest, quoted
+from emo_harness.images.failures import (
+    NOT_FINITE,
+    PIPELINE_FAILED,
+    PIPELINE_REFUSED,
+    SAFETY,
+    why_failed,
+)
 from emo_harness.images.pipeline_loading import LoadedPipeline
 
 if TYPE_CHECKING:
@@ -23,6 +29,9 @@ Argument = float | int | str | bool
 STEPS = ("num_inference_steps", "prior_num_inference_steps")
 GUIDANCE = ("guidance_scale", "prior_guidance_scale", "true_cfg_scale")
 VERDICTS = ("nsfw_content_detected", "nsfw_detected")
+# What pipelines raise where computing fails, and where they were not asked as they want to be.
+_FAILS = (RuntimeError, ArithmeticError, OSError)
+_REFUSES = (ValueError, TypeError, AttributeError, LookupError, AssertionError)
 # What the harness sets itself.
 _TAKEN = ("prompt", "negative_prompt", "generator", "output_type", "height", "width")
 
@@ -96,12 +105,14 @@ class TextToImage:
         What a pipeline draws from torch's global generator would depend on the batch; where that
         happens, images are made one by one, with the global generator seeded too.
 
+        Where a batch fails, its images are made one by one too, so that one takes no other with it.
+
         Args:
             wanted: all with a negative prompt, or none.
 
         Raises:
-            UserError: the pipeline refuses the size or another setting.
-            torch.OutOfMemoryError: the batch is too large.
+            UserError: the pipeline gives something else than an image for each text.
+            torch.OutOfMemoryError, MemoryError: the batch is too large.
         """
         import torch
 
@@ -114,17 +125,11 @@ class TextToImage:
                 drew_globally = is_used()
         except torch.OutOfMemoryError:
             raise
-        except (ValueError, TypeError) as error:
-            raise UserError(
-                self._doing,
-                found=f"it refuses: {_first_line(error)}",
-                expected="settings that fit the pipeline",
-                fix="see --size, --steps, --guidance and --set",
-            ) from error
-        except (RuntimeError, ArithmeticError, OSError) as error:
+        except (*_FAILS, *_REFUSES) as error:
             if len(wanted) > 1:
                 return [made for one in wanted for made in self.make([one])]
-            return [Made(None, f"{PIPELINE_FAILED}: {_first_line(error)}")]
+            what = PIPELINE_FAILED if isinstance(error, _FAILS) else PIPELINE_REFUSED
+            return [Made(None, f"{what}: {_told(error)}")]
         if drew_globally and len(wanted) > 1:
             self._one_by_one = True
             self.remarks.append(
@@ -277,6 +282,8 @@ def _as_array(pixels: Any) -> NDArray[np.floating[Any]]:
     return np.asarray(pixels)
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _told(error: Exception) -> str:
+    """Its first line, behind its kind where the line alone would say little."""
+    kind = type(error).__name__
+    line = first_line(error)
+    return line if line == kind or isinstance(error, RuntimeError) else f"{kind}: {line}"

@@ -6,15 +6,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from emo_harness.errors import UserError, quoted
 from emo_harness.extras import import_extra
-from emo_harness.model_identity import hub_commit, loaded_identities
+from emo_harness.model_identity import hub_commit, loaded_identities, weights_files
 from emo_harness.resources import embedded_model
 
 INDEX = "model_index.json"
+# Read at a time; and after so long a bar tells that weights are read.
+_BLOCK_BYTES = 1 << 22
+_SILENT_S = 3.0
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 
 
@@ -55,7 +61,7 @@ def identify_pipeline(name: str, revision: str | None = None) -> PipelineIdentit
     return PipelineIdentity(
         model=folder.resolve().name,
         commit=None,
-        weights_sha256=_sha256(files.get("pretrained")),
+        weights_sha256=weights_sha256(folder),
         parts_sha256=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
     )
 
@@ -67,7 +73,28 @@ def snapshot_sha256(repository: str, commit: str | None) -> str | None:
     found = try_to_load_from_cache(repository, INDEX, revision=commit)
     if not isinstance(found, str):
         return None
-    return _sha256(loaded_identities({"pretrained": str(Path(found).parent)}).get("pretrained"))
+    return weights_sha256(Path(found).parent)
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 (hex) over names and SHA-256 of the files of weights and their configurations.
+
+    Each is read to its end, once in a process as long as its size and time stay. Only names count,
+    not where they lie, so that a copy is the same.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    try:
+        files = [(path, path.stat()) for path in weights_files(folder)]
+        return _whole_sha256(tuple((path, s.st_size, s.st_mtime_ns) for path, s in files))
+    except OSError as error:
+        raise UserError(
+            f"reading the weights in {folder}",
+            found=f"{error.strerror or error}",
+            expected="files that can be read",
+            fix="check the folder and its rights, or download the pipeline again",
+        ) from error
 
 
 def refuse_unsafe(
@@ -149,6 +176,25 @@ def _content(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
-def _sha256(identity: str | None) -> str | None:
-    is_content = identity is not None and identity.startswith("files ")
-    return identity.removeprefix("files ") if identity and is_content else None
+@lru_cache(maxsize=4)  # What is identified before it is loaded is not read again.
+def _whole_sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of files as they were: path, size, time of the last change (ns)."""
+    n_bytes = sum(size for _, size, _ in files)
+    digest = hashlib.sha256()
+    with tqdm(
+        total=n_bytes,
+        desc="reading weights",
+        unit="B",
+        unit_scale=True,
+        delay=_SILENT_S,
+        leave=False,
+        disable=None,
+    ) as bar:
+        for path, _, _ in files:
+            own = hashlib.sha256()
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK_BYTES):
+                    own.update(block)
+                    bar.update(len(block))
+            digest.update(f"{path.name}\0{own.hexdigest()}\n".encode())
+    return digest.hexdigest()

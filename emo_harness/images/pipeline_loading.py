@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from emo_harness.errors import UserError, nearest, quoted
+from emo_harness.errors import UserError, first_line, nearest, quoted
 from emo_harness.extras import import_extra
 from emo_harness.images.pipeline_files import (
     PipelineIdentity,
@@ -180,7 +180,7 @@ def _pipe(
     except (SafetensorError, RuntimeError) as error:
         raise UserError(
             doing,
-            found=f"weights that cannot be read ({_first_line(error)})",
+            found=f"weights that cannot be read ({first_line(error)})",
             expected="whole safetensors files that fit their configurations",
             fix="download or save the pipeline again",
         ) from error
@@ -202,14 +202,14 @@ def _refused(place: str, doing: str, error: Exception, variant: str | None) -> U
     if "AutoPipeline" in told:
         return UserError(
             doing,
-            found=_first_line(error),
+            found=first_line(error),
             expected="a pipeline that makes images of texts",
             fix="choose another; a newer diffusers may know this one",
         )
     if isinstance(error, ImportError):
         return UserError(
             doing,
-            found=_first_line(error),
+            found=first_line(error),
             expected="the packages that this pipeline needs",
             fix="install what is missing",
         )
@@ -217,13 +217,13 @@ def _refused(place: str, doing: str, error: Exception, variant: str | None) -> U
         missing = missing_parts(Path(place))
         return UserError(
             doing,
-            found=f"parts missing: {quoted(missing)}" if missing else _first_line(error),
+            found=f"parts missing: {quoted(missing)}" if missing else first_line(error),
             expected="a complete pipeline as diffusers' save_pretrained writes it",
             fix="save it again, with weights as safetensors",
         )
     return UserError(
         doing,
-        found=f"no such folder, and not to be had from the hub ({_first_line(error)})",
+        found=f"no such folder, and not to be had from the hub ({first_line(error)})",
         expected="a local folder or a repository on the hub",
         fix="look for a misspelt name, revision or variant; a hub needs a network, gated models "
         "a login",
@@ -249,7 +249,7 @@ def _scheduler(diffusers: ModuleType, pipe: Any, name: str, doing: str) -> Any:
     except (ImportError, ValueError) as error:
         raise UserError(
             doing,
-            found=f"{name} cannot be used here ({_first_line(error)})",
+            found=f"{name} cannot be used here ({first_line(error)})",
             expected="a scheduler that works with this pipeline's settings",
             fix="install what it needs, or name another",
         ) from error
@@ -266,7 +266,7 @@ def _place(pipe: Any, device: torch.device, offload: Offload | None, doing: str)
     except (RuntimeError, ValueError, ImportError) as error:
         raise UserError(
             doing,
-            found=f"it cannot be put on {device} ({_first_line(error)})",
+            found=f"it cannot be put on {device} ({first_line(error)})",
             expected="a device with enough memory",
             fix="use --cpu-offload model or sequential, --dtype bfloat16, or another --device",
         ) from error
@@ -280,8 +280,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from emo_harness.errors import UserError
-from emo_harness.images.image_set import PLACEBO, Emotion, Level
+from emo_harness.images.image_entry import PLACEBO, Emotion, Level
 from emo_harness.images.plan_file import GLYPHS, plan_path, read_plan
 from emo_harness.stimuli import Arousal
 from emo_harness.stimuli.stimulus import Family, Name

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from emo_harness.errors import UserError
 from emo_harness.image_file import open_image, pixels_sha256
 from emo_harness.images.failures import FAILURES
-from emo_harness.images.image_set import MANIFEST, ImageEntry
+from emo_harness.images.image_entry import ImageEntry
+from emo_harness.images.image_set import MANIFEST
 from emo_harness.images.png_facts import read_facts
 from emo_harness.validation import Strict, read_json, validated
 from emo_harness.whole_file import text_writer, write_whole
@@ -139,15 +140,14 @@ def finished(
     An image carries its entry in its own file, so that one rename makes both appear.
 
     Args:
-        pixels: whether they are compared with the entry's hash too, which decodes the image.
+        pixels: whether they are compared with the entry's hash too; the image is decoded for
+            nothing else.
     """
     path = folder / file_name(planned)
-    if not path.is_file():
+    facts = read_facts(path)
+    if facts is None:
         return None
     try:
-        facts = read_facts(path)
-        if facts is None:
-            return None
         entry = validated(ImageEntry, {**facts, "file": path.name}, f"reading {path}", "")
         if entry.id != planned.id or entry.made.how != "generated":
             return None

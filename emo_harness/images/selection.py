@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from emo_harness.errors import UserError, nearest, quoted
 from emo_harness.image_file import pixels_sha256
-from emo_harness.images.controls import grey, phase_scrambled, pixel_scrambled, rng_of
+from emo_harness.images.controls import (
+    grey,
+    phase_scrambled,
+    pixel_scrambled,
+    rng_of,
+    spectrum_match,
+)
+from emo_harness.images.image_entry import PLACEBO, ImageEntry
 from emo_harness.images.image_set import (
     ARM_PREFIX,
     MANIFEST,
-    PLACEBO,
-    ImageEntry,
     ImageSet,
     load_image_set,
     shipped_sets,
 )
 from emo_harness.images.shared_image import SharedImage
 from emo_harness.stimuli import Stimulus, StimulusImage, combine, select
+from emo_harness.stimuli.visual import GREY
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 DEFAULT_SET = "emoji"
 PER_CONCEPT = 2
-GREY: Literal["grey"] = "grey"
 Scrambled = Literal["pixel-scrambled", "phase-scrambled"]
 SCRAMBLED: tuple[Scrambled, ...] = get_args(Scrambled)
 _SCRAMBLE = {"pixel-scrambled": pixel_scrambled, "phase-scrambled": phase_scrambled}
@@ -74,7 +80,8 @@ class VisualStimuli:
 
         Args:
             names: "img:fear-2" (an image), "img:fear" (a concept) or "img:attack" (a family), of
-                which at most `per_concept` images are taken for each concept; "img:grey",
+                which at most `per_concept` images are taken for each concept, or
+                "img:concept:love" where an image is called that too; "img:grey",
                 "img:pixel-scrambled:fear-2" and "img:phase-scrambled:fear-2" (controls); each of
                 them with sentences, "img:fear-2+ea01".
             also_known: sentences that may be named by id beside the shipped ones.
@@ -88,21 +95,26 @@ class VisualStimuli:
         return tuple(chosen.values())
 
     def twins(self, stimuli: Iterable[Stimulus], per_concept: int) -> tuple[Stimulus, ...]:
-        """Neutral twins of the first `per_concept` images of each concept that have one."""
-        twins = [self.image_set.twin(e.id) for e in self._shown_in(stimuli)]
+        """Neutral twins of `per_concept` images of each concept that have one.
+
+        Here and in `scrambled`, concepts take turns in whether an image of low or of high arousal
+        comes first, so that one image of each concept gives controls of both.
+        """
+        twins = [self.image_set.twin(e.id) for e in self._controlled_in(stimuli)]
         there = [twin for twin in twins if twin is not None]
-        return tuple(self.image_set.stimulus(e) for e in _some_of_each(there, per_concept))
+        chosen = _some_of_each(there, per_concept, alternating=True)
+        return tuple(self.image_set.stimulus(e) for e in chosen)
 
     def scrambled(
         self, stimuli: Iterable[Stimulus], how: Scrambled, per_concept: int
     ) -> tuple[Stimulus, ...]:
-        """Scrambled copies of the first `per_concept` images of each concept."""
-        entries = _some_of_each(self._shown_in(stimuli), per_concept)
+        """Scrambled copies of `per_concept` images of each concept."""
+        entries = _some_of_each(self._controlled_in(stimuli), per_concept, alternating=True)
         return tuple(self._derived(entry, how) for entry in entries)
 
     def grey(self) -> Stimulus:
         """A plain grey image of the size of the set's first one."""
-        size = (self.image_set.entries[0].width, self.image_set.entries[0].height)
+        image = self._made(GREY, GREY)
         return Stimulus(
             id=f"{ARM_PREFIX}{GREY}",
             family=PLACEBO,
@@ -111,11 +123,11 @@ class VisualStimuli:
             image=StimulusImage(
                 set=self.image_set.name,
                 id=GREY,
-                sha256=pixels_sha256(self._made(GREY, GREY)),
+                sha256=pixels_sha256(image),
                 concept=GREY,
                 derived=GREY,
-                width=size[0],
-                height=size[1],
+                width=image.width,
+                height=image.height,
             ),
         )
 
@@ -135,8 +147,8 @@ class VisualStimuli:
 
     def _make(self, image_id: str, derived: str | None) -> PILImage:
         if derived == GREY:
-            first = self.image_set.entries[0]
-            return grey((first.width, first.height))
+            # Of the image itself: a manifest can say anything of its size.
+            return grey(self._made(self.image_set.entries[0].id, None).size)
         if derived is None:
             return self.image_set.open(self.image_set.entry(image_id))
         image = self._made(image_id, None)
@@ -162,7 +174,7 @@ class VisualStimuli:
         if not said:
             return images
         sentences = select(said, also_known)
-        return tuple(combine([image, *sentences]) for image in images)
+        return tuple(combine([image, one]) for image in images for one in sentences)
 
     def _images_named(self, name: str, per_concept: int) -> tuple[Stimulus, ...]:
         entries = {entry.id: entry for entry in self.image_set.entries}
@@ -171,11 +183,7 @@ class VisualStimuli:
         for how in SCRAMBLED:
             if name.startswith(f"{how}:"):
                 return (self._derived(self.image_set.entry(name.removeprefix(f"{how}:")), how),)
-        if name in entries:
-            return (self.image_set.stimulus(entries[name]),)
-        concepts = [e for e in self._images() if e.concept.lower() == name and e.default]
-        families = [e for e in self._images() if e.family == name and e.default]
-        members = concepts or families
+        members = self._meant(name)
         if not members:
             known = [*entries, *(e.concept for e in entries.values()), GREY]
             raise UserError(
@@ -189,17 +197,47 @@ class VisualStimuli:
             )
         return tuple(self.image_set.stimulus(e) for e in _some_of_each(members, per_concept))
 
-    def _shown_in(self, stimuli: Iterable[Stimulus]) -> list[ImageEntry]:
-        """The set's own images among the stimuli, each once."""
-        ids = dict.fromkeys(
-            s.image.id for s in stimuli if s.image is not None and s.image.derived is None
-        )
+    def _meant(self, name: str) -> list[ImageEntry]:
+        """The entries that a name stands for; "concept:love" where an image has that id too."""
+        asked, _, plain = name.rpartition(":")
+        arms = [entry for entry in self._images() if entry.default]
+        meanings = {
+            "image": [e for e in self.image_set.entries if e.id == plain],
+            "concept": [e for e in arms if e.concept.lower() == plain],
+            "family": [e for e in arms if e.family == plain],
+        }
+        if asked:
+            return meanings.get(asked, [])
+        found = {kind: members for kind, members in meanings.items() if members}
+        if len({tuple(e.id for e in members) for members in found.values()}) > 1:
+            raise UserError(
+                f"looking up the image {ARM_PREFIX}{plain[:80]}",
+                found=f"several meanings in the image set {self.image_set.name}, "
+                f"{quoted(found)}, of different images",
+                expected="one of them",
+                fix=f"write {' or '.join(f'{ARM_PREFIX}{kind}:{plain}' for kind in found)}",
+            )
+        return next(iter(found.values()), [])
+
+    def _controlled_in(self, stimuli: Iterable[Stimulus]) -> list[ImageEntry]:
+        """The set's own images among the stimuli that may have controls, each once.
+
+        A control shows no sentence, so images that are shown alone go before those beside one.
+        """
+        shown = [s for s in stimuli if s.image is not None and s.image.derived is None]
+        alone = [s for s in shown if not s.text] or shown
+        ids = dict.fromkeys(s.image.id for s in alone if s.image is not None)
         return [self.image_set.entry(image_id) for image_id in ids]
 
     def _derived(self, entry: ImageEntry, how: Scrambled) -> Stimulus:
         original = self.image_set.stimulus(entry)
         assert original.image is not None  # noqa: S101
-        sha256 = pixels_sha256(self._made(entry.id, how))
+        copy = self._made(entry.id, how)
+        facts: dict[str, float] = {}
+        if how == "phase-scrambled":
+            match = spectrum_match(self._made(entry.id, None), copy)
+            if not isnan(match.error):
+                facts = {"contrast_kept": match.contrast, "spectrum_error": match.error}
         return Stimulus(
             id=f"{ARM_PREFIX}{how}:{entry.id}",
             family=PLACEBO,
@@ -208,11 +246,12 @@ class VisualStimuli:
             source="emo-harness",
             image=original.image.model_copy(
                 update={
-                    "sha256": sha256,
+                    "sha256": pixels_sha256(copy),
                     "derived": how,
                     "norm_valence": None,
                     "norm_arousal": None,
                     "norm_scale": None,
+                    **facts,
                 }
             ),
         )
@@ -245,14 +284,27 @@ def _kept(folder: str, _resolved: Path, _changed_ns: int | None) -> VisualStimul
     return VisualStimuli(load_image_set(folder))
 
 
-def _some_of_each(entries: Sequence[ImageEntry], per_concept: int) -> list[ImageEntry]:
-    """At most so many of each concept; its low- and high-arousal images take turns."""
+def _some_of_each(
+    entries: Sequence[ImageEntry], per_concept: int, alternating: bool = False
+) -> list[ImageEntry]:
+    """At most so many of each concept; its low- and high-arousal images take turns.
+
+    Args:
+        alternating: of concepts with several variants, low arousal is first in the first, high in
+            the second, and so on.
+    """
     concepts: dict[str, dict[str | None, list[ImageEntry]]] = {}
     for entry in entries:
         concepts.setdefault(entry.concept, {}).setdefault(entry.arousal, []).append(entry)
     chosen: set[str] = set()
+    n_varied = 0
     for variants in concepts.values():
-        longest = max(map(len, variants.values()))
-        in_turn = [v[i].id for i in range(longest) for v in variants.values() if i < len(v)]
+        in_order = list(variants.values())
+        if alternating and len(variants) > 1:
+            names = sorted(variants, key=str, reverse=n_varied % 2 == 0)
+            in_order = [variants[name] for name in names]
+            n_varied += 1
+        longest = max(map(len, in_order))
+        in_turn = [v[i].id for i in range(longest) for v in in_order if i < len(v)]
         chosen.update(in_turn[:per_concept])
     return [entry for entry in entries if entry.id in chosen]

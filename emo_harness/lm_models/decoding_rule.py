@@ -1,4 +1,4 @@
-"""How `generate_until` chooses tokens and when it stops: lm-eval's and transformers' rules.
+"""How `generate_until` chooses tokens: lm-eval's and transformers' rules.
 
 A rule is read from a request's generation settings and the model's own generation configuration,
 as `HFLM` and `generate` would combine them. What it cannot express is named, so that the request
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,8 +57,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 _READ = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 _OF_THE_HOST = ("until", "max_gen_toks")
-# lm-eval looks this many tokens further back for a stop sequence than the sequence has.
-_LOOK_BACK = 2
 
 
 @dataclass(frozen=True)
@@ -159,6 +157,44 @@ def read_rule(
         ) from error
 
 
+def as_with_images(settings: Mapping[str, Any], generation_config: Any) -> Mapping[str, Any]:
+    """Settings that mean to `hf` what these mean to `hf-multimodal`.
+
+    A temperature alone lets `hf` draw, while `hf-multimodal` draws where the model's own
+    configuration says so.
+    """
+    if settings.get("do_sample") is not None or not settings.get("temperature"):
+        return settings
+    return {**settings, "do_sample": bool(getattr(generation_config, "do_sample", False))}
+
+
+def require_one_rule(
+    asked: Iterable[tuple[Mapping[str, Any], bool]], generation_config: Any
+) -> None:
+    """Prompts of equal settings are decoded alike, whether they have images or not.
+
+    Args:
+        asked: settings of each request, and whether it has images.
+        generation_config: the model's own.
+
+    Raises:
+        UserError: some would be drawn and others not, which is no comparison of arms.
+    """
+    kinds: dict[str, set[bool]] = {}
+    for settings, has_images in asked:
+        read = as_with_images(settings, generation_config)
+        if read is not settings and not read["do_sample"]:
+            kinds.setdefault(repr(settings), set()).add(has_images)
+    if any(len(kind) > 1 for kind in kinds.values()):
+        raise UserError(
+            "reading generation settings",
+            found="a temperature without do_sample, and prompts with and without images: the "
+            "former would be answered by the most probable tokens, the latter be drawn",
+            expected="one rule for all arms",
+            fix="add do_sample=True or do_sample=False to --gen_kwargs",
+        )
+
+
 def _read(
     settings: Mapping[str, Any], generation_config: Any, default_max_tokens: int, eos: str
 ) -> DecodingRule | str:
@@ -213,46 +249,6 @@ def _ids(given: Any) -> frozenset[int]:
         return frozenset()
     listed = given.tolist() if isinstance(given, torch.Tensor) else given
     return frozenset(listed if isinstance(listed, (list, tuple)) else [listed])
-
-
-@dataclass
-class StopRule:
-    """Whether what was generated is enough: an end token, or a stop sequence in its text.
-
-    A stop sequence is looked for only where a token can have completed one.
-    """
-
-    tokenizer: Any
-    until: tuple[str, ...]
-    end_tokens: frozenset[int]
-    _may_complete: dict[int, bool] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        lengths = [
-            len(self.tokenizer.encode(stop, add_special_tokens=False)) for stop in self.until
-        ]
-        self._look_back = max(lengths, default=0) + _LOOK_BACK
-        self._last_characters = {stop[-1] for stop in self.until}
-        self._tidies = bool(getattr(self.tokenizer, "clean_up_tokenization_spaces", False))
-
-    def __call__(self, generated: list[int]) -> bool:
-        last = generated[-1]
-        if last in self.end_tokens:
-            return True
-        if last not in self._may_complete:
-            self._may_complete[last] = self._completes(last)
-        if not self._may_complete[last]:
-            return False
-        text = self.tokenizer.decode(generated[-self._look_back :])
-        return any(stop in text for stop in self.until)
-
-    def _completes(self, token: int) -> bool:
-        """Whether a token's text can hold a stop sequence's last character."""
-        text = self.tokenizer.decode([token])
-        # Bytes of a character that other tokens complete decode to a replacement character, and a
-        # tokenizer that strips or tidies spaces decodes a token alone to less than it stands for.
-        unsure = not text or "\ufffd" in text or self._tidies or " " in self._last_characters
-        return unsure or any(character in text for character in self._last_characters)
 
 
 def seed_of(prompt: str, settings: Mapping[str, Any], repeat: int) -> int:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from emo_harness.errors import UserError
 from emo_harness.lm_models.encoded import EncodedPrompt
 from emo_harness.lm_models.one_by_one import Scored, score_by_itself
+from emo_harness.lm_models.refusals import require_apart
 from emo_harness.lm_models.visual_prompt_encoder import VisualPromptEncoder
 from emo_harness.lm_models.visual_request import as_text, images_of
 from emo_harness.prefix import Tokens
@@ -68,8 +69,8 @@ class MixedMultimodalLM(HFMultimodalLM):
                     batch = order[first : first + size]
                     with self._keeping_nothing():
                         found = upstream([some[index] for index in batch], True)
-                    for index, answer in zip(batch, found, strict=True):
-                        answers[index] = answer
+                    for index, text in zip(batch, found, strict=True):
+                        answer = answers[index] = self._without_thoughts(text)
                         self.cache_hook.add_partial("generate_until", some[index].args, answer)
                     bar.update(len(batch))
             return answers
@@ -123,6 +124,31 @@ class MixedMultimodalLM(HFMultimodalLM):
             if getattr(value, "shape", None) == (len(kept), n_tokens):
                 made[name] = value.gather(1, places)
         return made
+
+    def _model_multimodal_generate(
+        self, inputs: Any, max_length: int, stop: list[str], **settings: Any
+    ) -> Any:
+        """Upstream's, without what was thought where a token ends that (`think_end_token`).
+
+        Raises:
+            UserError: images that this model could not tell apart.
+        """
+        require_apart(inputs, self.image_token_id)
+        made = super()._model_multimodal_generate(inputs, max_length, stop, **settings)
+        end = self.think_end_token
+        if isinstance(end, int):
+            own = made[:, inputs["input_ids"].shape[1] :]
+            # Whatever has an end at or after it; padding is not decoded.
+            thought = (own == end).flip(1).cumsum(1).flip(1) > 0
+            own[thought] = self.tokenizer.pad_token_id
+        return made
+
+    def _without_thoughts(self, answer: str) -> str:
+        """As `hf` does; upstream's multimodal model leaves what was thought in its answers."""
+        end = self.think_end_token
+        if end in (None, ""):
+            return answer
+        return (answer.split(end)[-1] if isinstance(end, str) else answer).lstrip()
 
     def _prompt_of(self, row: torch.Tensor, seen: torch.Tensor) -> EncodedPrompt:
         ids, is_text = row.cpu().numpy().astype(np.int32), seen.cpu().numpy().astype(bool)

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from emo_harness.lm_models.encoded import EncodedPrompt
 from emo_harness.lm_models.prompt_encoder import as_tokens, texts_of_pair
-from emo_harness.lm_models.refusals import require_room, require_tokens
+from emo_harness.lm_models.refusals import require_apart, require_room, require_tokens
 from emo_harness.lm_models.single_images import UnknownExpansionError
 from emo_harness.lm_models.visual_prompt_encoder import Images, VisualPromptEncoder
 from emo_harness.lm_models.visual_request import cut_to
@@ -47,6 +47,7 @@ def score_by_itself(
     kept = prompt.kept_within(lm.max_length + 1 - n_option).tolist()
     # The last token is predicted, and nothing from it.
     inputs = cut_to(made, [*kept, *range(n_context, len(ids) - 1)])
+    require_apart(inputs, lm.image_token_id)
     targets = torch.from_numpy(ids[n_context:]).long().to(lm.device)
     with torch.no_grad(), lm.autocast():
         if "logits_to_keep" in inspect.signature(lm.model.forward).parameters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,14 +13,19 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import postprocess_generated_text
 
 from emo_harness.errors import UserError
-from emo_harness.lm_models.decoding_rule import DecodingRule, StopRule, read_rule, seed_of
+from emo_harness.lm_models.decoding_rule import DecodingRule, read_rule, seed_of
 from emo_harness.lm_models.encoded import EncodedPair, EncodedPrompt
 from emo_harness.lm_models.one_by_one import Scored
 from emo_harness.lm_models.packed_engine import PackedEngine
 from emo_harness.lm_models.progress import Progress
 from emo_harness.lm_models.prompt_encoder import PromptEncoder
-from emo_harness.lm_models.refusals import require_room, require_tokens
+from emo_harness.lm_models.refusals import (
+    require_room,
+    require_tokens,
+    safetensors_alone,
+)
 from emo_harness.lm_models.sharing_record import SharingRecord
+from emo_harness.lm_models.stop_rule import StopRule
 from emo_harness.prefix import Continuation, Prompt, Tokens, base_model
 
 log = logging.getLogger(__name__)
@@ -79,7 +84,7 @@ class PrefixSharing(HFLM):
         answers = [""] * len(requests)
         by_settings: dict[str, list[int]] = defaultdict(list)
         for index, request in enumerate(requests):
-            by_settings[repr(request.args[1])].append(index)
+            by_settings[repr(self._settings_of(request))].append(index)
         with self.sharing.timed("total_s"), self._progress(requests, disable_tqdm) as progress:
             for indices in by_settings.values():
                 for index, answer in self._continued(requests, indices, progress):
@@ -109,12 +114,20 @@ class PrefixSharing(HFLM):
             **({"truncated": None} if self._reason else {}),
         }
 
+    def _create_model(self, *args: Any, **kwargs: Any) -> None:
+        super()._create_model(*args, **safetensors_alone(kwargs))
+
     # What a subclass may have its own way with
 
     def _text_of(self, request: Any) -> str:
         """A text that is the same for equal prompts, and begins alike where these do."""
         text, other = request.args[:2]
         return text + other if isinstance(other, str) else text
+
+    def _settings_of(self, request: Any) -> Mapping[str, Any]:
+        """Generation settings that mean to `hf` what the request's mean to the host."""
+        settings: Mapping[str, Any] = request.args[1]
+        return settings
 
     def _characters_of(self, request: Any, text: str) -> int:
         """How much a request adds to a portion."""
@@ -189,7 +202,7 @@ class PrefixSharing(HFLM):
         self, requests: Sequence[Any], indices: list[int], progress: Progress
     ) -> Iterator[tuple[int, str]]:
         """Answers to requests of equal settings."""
-        settings = requests[indices[0]].args[1]
+        settings = self._settings_of(requests[indices[0]])
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         rule = read_rule(
             settings,

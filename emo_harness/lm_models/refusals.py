@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,11 @@ _OF_TEXT_MODELS = (AttributeError, AssertionError)
 
 # What trying a model in a way that it was not made for may raise.
 TRIAL_ERRORS = (RuntimeError, AttributeError, TypeError, ValueError, KeyError)
+
+_CONVERT = (
+    "pickles become safetensors by loading the model once with transformers and "
+    "`model.save_pretrained(FOLDER)`"
+)
 
 
 def untried(error: BaseException) -> str:
@@ -58,6 +63,13 @@ def loading(pretrained: Any, host: str = "hf") -> Iterator[None]:
     try:
         yield
     except refusals as error:
+        if isinstance(error, OSError) and ".safetensors" in str(error):
+            raise UserError(
+                f"loading the model {pretrained}",
+                found=" ".join(str(error).split())[:200],
+                expected="weights as safetensors: pickled ones can run code as they are read",
+                fix=f"check pretrained=...; {_CONVERT}",
+            ) from error
         raise UserError(
             f"loading the model {pretrained if isinstance(pretrained, str) else 'given'}",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
@@ -67,6 +79,67 @@ def loading(pretrained: Any, host: str = "hf") -> Iterator[None]:
             fix="check pretrained=... and the other --model_args; --device is a flag of its own"
             + ("; a model of text alone is asked with --model emo-hf" if with_images else ""),
         ) from error
+
+
+def safetensors_alone(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `from_pretrained` by which no pickled weights are read.
+
+    Raises:
+        UserError: the user asks for them.
+    """
+    given = arguments.get("use_safetensors")
+    if given is not None and not given:
+        raise UserError(
+            "reading --model_args",
+            found=f"use_safetensors={given}",
+            expected="weights as safetensors: pickled ones can run code as they are read",
+            fix=f"leave it out; {_CONVERT}",
+        )
+    if arguments.get("autogptq") or arguments.get("gptqmodel"):
+        # Loaders of their own, which are told by lm-eval.
+        return arguments
+    return {**arguments, "use_safetensors": True}
+
+
+def image_token_of(config: Any) -> int:
+    """The token that stands for a piece of an image.
+
+    Raises:
+        UserError: the model's configuration does not tell.
+    """
+    for name in ("image_token_id", "image_token_index"):
+        found = getattr(config, name, None)
+        if found is not None:
+            return int(found)
+    raise UserError(
+        "reading the model's configuration",
+        found="no image_token_id",
+        expected="the token that stands for a piece of an image",
+        fix="give --model_args ...,image_token_id=... instead of image_string",
+    )
+
+
+def require_apart(inputs: Mapping[str, Any], image_token_id: int) -> None:
+    """Images that a model tells apart by what stands between them (Qwen-VL) are apart.
+
+    Args:
+        inputs: a batch as the processor makes it, (n_prompts, n_tokens).
+
+    Raises:
+        UserError: two images side by side, which transformers would take for one.
+    """
+    grids = inputs.get("image_grid_thw")
+    if grids is None:
+        return
+    is_image = inputs["input_ids"] == image_token_id
+    n_runs = int(is_image[:, 0].sum() + (is_image[:, 1:] & ~is_image[:, :-1]).sum())
+    if n_runs < len(grids):
+        raise UserError(
+            "showing several images in one prompt",
+            found=f"{len(grids)} images, some with nothing between them",
+            expected="words or marks between two images: transformers takes such for one",
+            fix="add --apply_chat_template, which marks every image, or put a space between them",
+        )
 
 
 def require_end_token(tokenizer: Any) -> None:

@@ -89,6 +89,7 @@ class SingleImages:
         self._register = register
         self._expansions: dict[str, Tokens] = {}
         self._keys: dict[int, str] = {}
+        self._shown: dict[str, PILImage] = {}
         self._waiting: dict[str, Mapping[str, torch.Tensor]] = {}
         self._waiting_bytes = 0
 
@@ -96,14 +97,19 @@ class SingleImages:
         return len(self._expansions)
 
     def forget_objects(self) -> None:
-        """From now on an image's place in memory tells nothing: others may have come there."""
+        """Hold no image any longer, until it is shown again; what is known of it stays known."""
         self._keys.clear()
+        self._shown.clear()
+        self._waiting.clear()
+        self._waiting_bytes = 0
 
     def key_of(self, image: PILImage) -> str:
         """What identifies an image: its pixels, before anything is done to them."""
         known = self._keys.get(id(image))
         if known is None:
             known = self._keys[id(image)] = _content_key(image)
+            # For its pixels: when it is encoded, and again where its features had to leave.
+            self._shown[known] = image
         return known
 
     def expansion(self, image: PILImage) -> Tokens:
@@ -129,7 +135,7 @@ class SingleImages:
         ids = self._register(
             key,
             n_tokens,
-            lambda: self._pixels(key, image),
+            lambda: self._pixels(key),
             grid=None if grid is None else tuple(grid[0].tolist()),
         )
         self._let_wait(key, pixels)
@@ -149,10 +155,10 @@ class SingleImages:
             raise UnknownExpansionError(f"{self._placeholder!r} changes what stands around it")
         return np.array(ids[before:end], np.int32)
 
-    def _pixels(self, key: str, image: PILImage) -> Mapping[str, torch.Tensor]:
+    def _pixels(self, key: str) -> Mapping[str, torch.Tensor]:
         waiting = self._waiting.pop(key, None)
         if waiting is None:
-            return _pixels_of(self._processed(image))
+            return _pixels_of(self._processed(self._shown[key]))
         self._waiting_bytes -= _bytes_of(waiting)
         return waiting
 

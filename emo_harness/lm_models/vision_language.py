@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from emo_harness.lm_models.decoding_rule import as_with_images, require_one_rule
 from emo_harness.lm_models.encoded import EncodedPair, EncodedPrompt
 from emo_harness.lm_models.mixed_multimodal import MixedMultimodalLM, give_nobodys
 from emo_harness.lm_models.one_by_one import Scored
@@ -14,6 +16,7 @@ from emo_harness.lm_models.prefix_sharing import PrefixSharing
 from emo_harness.lm_models.prompt_encoder import PromptEncoder
 from emo_harness.lm_models.refusals import (
     TRIAL_ERRORS,
+    image_token_of,
     loading,
     require_dtype,
     require_end_token,
@@ -77,6 +80,9 @@ class VisionLanguageLM(PrefixSharing, MixedMultimodalLM):
         with loading(pretrained, host=self.HOST):
             super().__init__(pretrained=pretrained, **kwargs)
         require_end_token(self.tokenizer)
+        if not hasattr(self, "image_token_id"):
+            # lm-eval leaves it out where `image_string` is given.
+            self.image_token_id = image_token_of(self.config)
         self.sharing = SharingRecord()
         self._encoder = PromptEncoder(self.tokenizer, self.add_bos_token, self.prefix_token_id)
         self._packed: VisualPackedModel | None = None
@@ -86,12 +92,20 @@ class VisionLanguageLM(PrefixSharing, MixedMultimodalLM):
             self._fall_back(self._reason)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[Scored]:
-        self._look_at(requests)
-        return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        with self._shown_meanwhile(requests):
+            return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        self._look_at(requests)
-        return super().generate_until(requests, disable_tqdm=disable_tqdm)
+        """Continue prompts.
+
+        Raises:
+            UserError: settings by which prompts with images are decoded otherwise than those
+                without, and both in one run.
+        """
+        asked = ((one.args[1], bool(self._shown(one))) for one in requests)
+        require_one_rule(asked, self._generation_config)
+        with self._shown_meanwhile(requests):
+            return super().generate_until(requests, disable_tqdm=disable_tqdm)
 
     def _as_recorded(self) -> dict[str, Any]:
         n_encoded = None if self._packed is None else self._packed.encoded.total()
@@ -102,6 +116,10 @@ class VisionLanguageLM(PrefixSharing, MixedMultimodalLM):
             "images_encoded": None if n_encoded is None else n_encoded - self._n_made_up,
             "asks_processor": self._visual.asks_processor,
         }
+
+    @property
+    def _generation_config(self) -> Any:
+        return base_model(self.model).generation_config
 
     @property
     def _counts_in_three_dimensions(self) -> bool:
@@ -131,11 +149,20 @@ class VisionLanguageLM(PrefixSharing, MixedMultimodalLM):
         reason = why_different(packed, longest, plain=self.model)
         reason = reason or self._check.why_not_made_up(self.max_images)
         self._n_made_up = len(self._visual.images)
+        self._visual.images.forget_objects()
         return reason
+
+    @contextmanager
+    def _shown_meanwhile(self, requests: Sequence[Any]) -> Iterator[None]:
+        """In which requests are answered, after which nothing of ours holds their images."""
+        try:
+            self._look_at(requests)
+            yield
+        finally:
+            self._visual.images.forget_objects()
 
     def _look_at(self, requests: Sequence[Any]) -> None:
         """Try the first prompts of each kind, and answer one by one where they come out wrong."""
-        self._visual.images.forget_objects()
         for request in requests:
             images = self._shown(request)
             if images:
@@ -160,6 +187,12 @@ class VisionLanguageLM(PrefixSharing, MixedMultimodalLM):
         text, other = request.args[:2]
         marked = self._visual.with_keys(text, images)
         return marked + other if isinstance(other, str) else marked
+
+    def _settings_of(self, request: Any) -> Mapping[str, Any]:
+        settings = super()._settings_of(request)
+        if not self._shown(request):
+            return settings
+        return as_with_images(settings, self._generation_config)
 
     def _characters_of(self, request: Any, text: str) -> int:
         return len(text) + IMAGE_CHARACTERS * len(self._shown(request))

@@ -58,8 +58,10 @@ class VisualCheck:
             UserError: a prompt that cannot be made at all.
         """
         # Whether text stands before and behind the images is where tokenizers differ.
-        ends = self._encoder.with_keys(text, images).strip().split("\0")
-        kind = (len(images), bool(ends[0]), bool(ends[-1]))
+        parts = self._encoder.with_keys(text, images).strip().split("\0")
+        # What stands before, between and behind the images, whose keys are the other parts.
+        words = [bool(part) for part in parts[::2]]
+        kind = (len(images), words[0], words[-1], all(words[1:-1]))
         if kind in self._seen:
             return None
         self._seen.add(kind)
@@ -73,8 +75,9 @@ class VisualCheck:
             [prompt] = self._encoder.prompts([(text, images)])
         except UnknownExpansionError as error:
             return str(error)
-        # What transformers generates after an image at the very end is no measure for Qwen-VL.
-        if self._packed is None or self._is_computed_right or not ends[-1]:
+        # What transformers makes of images side by side or at the very end is no measure for
+        # Qwen-VL.
+        if self._packed is None or self._is_computed_right or not all(words[1:]):
             return None
         if len(prompt) + _GENERATED > self._max_length:
             return None

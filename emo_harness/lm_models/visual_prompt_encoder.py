@@ -134,7 +134,11 @@ class VisualPromptEncoder:
     def what_stays(
         self, tokens: NDArray[np.integer[Any]], is_image: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """(n,) which tokens must not be cut: images, and the marks on and between their parts."""
+        """(n,) which tokens must not be cut: images, the marks on them and between their parts.
+
+        Of the text between two images at least one token stays: Qwen-VL takes images side by side
+        for one.
+        """
         stays = is_image.copy()
         edges = np.flatnonzero(np.diff(is_image, prepend=False, append=False))
         starts, ends = edges[::2].tolist(), edges[1::2].tolist()
@@ -150,6 +154,9 @@ class VisualPromptEncoder:
             while end < len(tokens) and not stays[end] and is_mark[end]:
                 stays[end] = True
                 end += 1
+        for end, start in zip(ends, starts[1:], strict=False):
+            if not stays[end:start].any():
+                stays[start - 1] = True
         return stays
 
     def _registered(self, register: Register) -> Register:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from lm_eval.api.model import CachingLM
+
 from emo_harness.errors import UserError
 
 _EVALUATOR = "lm_eval.evaluator"
@@ -23,7 +25,9 @@ def asking_model(chat_template: Callable[..., str] | None = None) -> Any | None:
     frame = sys._getframe()
     while frame is not None:
         if frame.f_globals.get("__name__") == _EVALUATOR and "lm" in frame.f_locals:
-            return frame.f_locals["lm"]
+            found = frame.f_locals["lm"]
+            # With --use_cache, what keeps answers stands before the model.
+            return found.lm if isinstance(found, CachingLM) else found
         frame = frame.f_back  # type: ignore[assignment]
     return None
 

@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from emo_harness.errors import UserError, nearest
+from emo_harness.images.selection import DEFAULT_SET, is_image, visual_stimuli
 from emo_harness.lm_models import WEIGHTS, register_models
 from emo_harness.lm_tasks.expand import task_names, write_expanded
-from emo_harness.lm_tasks.options import METADATA_KEY
+from emo_harness.lm_tasks.options import METADATA_KEY, read_options
+from emo_harness.stimuli import select
+
+log = logging.getLogger(__name__)
 
 OVERLAY = "emo_harness"
 PREFIX = "emo_"
@@ -69,6 +73,8 @@ def run(arguments: Sequence[str]) -> None:
     if not config.include_path:
         _refuse_unknown(asked)
     _refuse_text_model(config.model, asked)
+    if any(name.startswith(PREFIX) for name in asked):
+        _refuse_options(parsed.metadata or {}, any(_shows_images(name) for name in asked))
     only_ours = all(name.startswith(PREFIX) for name in asked)
     with in_trie_order(config.model), _our_task_manager(include_defaults=not only_ours):
         if config.use_cache:
@@ -180,6 +186,13 @@ def _own_cache(config: Any) -> str:
     """The path of answers that these models and settings share with no others."""
     from emo_harness.lm_models.answer_cache import answer_key, prepare_cache
 
+    drawn = config.gen_kwargs or {}
+    if drawn.get("temperature") and drawn.get("do_sample") is None:
+        log.warning(
+            "--gen_kwargs has a temperature without do_sample: --use_cache then keeps what was "
+            "drawn first, for every repeat of a question; do_sample=True draws anew and keeps "
+            "nothing"
+        )
     chat = ("apply_chat_template", "system_instruction", "fewshot_as_multiturn")
     key = answer_key(
         config.model,
@@ -226,6 +239,13 @@ def _checked_arguments(
         ) from error
     finally:
         logging.disable(logging.NOTSET)
+    if config.limit is not None and not config.limit > 0:
+        raise UserError(
+            "reading the arguments",
+            found=f"--limit {config.limit:g}",
+            expected="a number of questions per subtask from 1, or a share below 1",
+            fix="leave --limit out to ask all",
+        )
     if config.model not in model_registry:
         raise UserError(
             "looking up --model",
@@ -236,11 +256,25 @@ def _checked_arguments(
     return parsed, config
 
 
+def _refuse_options(metadata: Mapping[str, Any], visual: bool) -> None:
+    """Tell mistakes in what the tasks are asked for before a model is loaded for them."""
+    options = read_options(metadata)
+    names = [options.stimuli] if isinstance(options.stimuli, str) else options.stimuli or []
+    sentences = select([name for name in names if not is_image(name)])
+    if visual:
+        stimuli = visual_stimuli(options.images or DEFAULT_SET)
+        stimuli.named([name for name in names if is_image(name)], also_known=sentences)
+
+
+def _shows_images(task: str) -> bool:
+    return task.startswith(PREFIX) and "_visual_" in task
+
+
 def _refuse_text_model(model: str, asked: Sequence[str]) -> None:
     """Tell what lm-eval would tell by a traceback, after the model was loaded."""
     from lm_eval.api.registry import get_model
 
-    shown = [name for name in asked if name.startswith(PREFIX) and "_visual_" in name]
+    shown = [name for name in asked if _shows_images(name)]
     if shown and not getattr(get_model(model), "MULTIMODAL", False):
         raise UserError(
             f"asking {shown[0]} of --model {model}",

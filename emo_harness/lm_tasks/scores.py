@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from emo_harness.lm_tasks.arms import Arm
 
+NEUTRAL = ("neutral",)
 SCRAMBLED = ("pixel-scrambled", "phase-scrambled")
 # Families of which the best stimulus is of interest as well.
 WITH_BEST = ("prompt", "visual-prompt")
@@ -32,13 +33,12 @@ class QuestionScores:
         """Every reported number by its name in lm-eval's table.
 
         A plain mean over questions of each is the paired estimate: `_gain` is the mean over the
-        family's stimuli minus control, `_gain_vs_placebo` minus the neutral placebos' mean (of
-        images the neutral images'), `_gain_vs_scrambled` minus the scrambled images' mean,
-        `_worst` and `_best` the minimum and maximum over stimuli within the question.
+        family's stimuli minus control; `_gain_vs_placebo` minus the neutral placebos' mean, and
+        of images the mean over those that have a neutral twin minus these twins;
+        `_gain_vs_scrambled` likewise over images that have scrambled copies; `_worst` and `_best`
+        the minimum and maximum over stimuli within the question.
         """
         control = next(self.by_arm[a.id] for a in self.arms if a.kind == "control")
-        placebo = self._mean("neutral", images=self._visual)
-        scrambled = self._mean(*SCRAMBLED, images=True)
         named: dict[str, float] = {}
         families = self._families()
         for family, members in families.items():
@@ -47,20 +47,18 @@ class QuestionScores:
             average = sum(scores) / len(scores)
             named[stem] = average
             named[f"{stem}_gain"] = average - control
-            shows = all(arm.stimulus and arm.stimulus.image for arm in members)
-            beside = self._mean("neutral", images=shows)
-            if beside is not None:
-                named[f"{stem}_gain_vs_placebo"] = average - beside
-            if scrambled is not None and shows:
-                named[f"{stem}_gain_vs_scrambled"] = average - scrambled
+            for name, kinds in (("placebo", NEUTRAL), ("scrambled", SCRAMBLED)):
+                gain = self._gain_over(members, kinds)
+                if gain is not None:
+                    named[f"{stem}_gain_vs_{name}"] = gain
             named[f"{stem}_worst"] = min(scores)
             if (family if stem != metric else self.family) in WITH_BEST:
                 named[f"{stem}_best"] = max(scores)
         named[f"{metric}_control"] = control
-        if placebo is not None:
-            named[f"{metric}_placebo"] = placebo
-        if scrambled is not None:
-            named[f"{metric}_scrambled"] = scrambled
+        for name, kinds in (("placebo", NEUTRAL), ("scrambled", SCRAMBLED)):
+            beside = self._placebos(kinds, images=self._visual)
+            if beside:
+                named[f"{metric}_{name}"] = self._mean(beside)
         return named
 
     @property
@@ -76,15 +74,39 @@ class QuestionScores:
             return True
         return len(families) > 1 and not (family == self.family and self._visual)
 
-    def _mean(self, *kinds: str, images: bool) -> float | None:
-        """Mean over the placebos of these kinds that are images, or sentences."""
-        chosen = [
-            self.by_arm[arm.id]
+    def _gain_over(self, members: Sequence[Arm], kinds: Collection[str]) -> float | None:
+        """Of sentences over the placebos of these kinds; of images each over its own controls.
+
+        None where there are none, and for images with sentences, which no control is like.
+        """
+        images = [arm.stimulus.image for arm in members if arm.stimulus and arm.stimulus.image]
+        if len(images) < len(members):
+            beside = self._placebos(kinds, images=False)
+            return self._mean(members) - self._mean(beside) if beside else None
+        if any(arm.text for arm in members):
+            return None
+        controls: dict[str | None, list[Arm]] = {}
+        for arm in self._placebos(kinds, images=True):
+            if arm.stimulus and arm.stimulus.image:
+                controls.setdefault(arm.stimulus.image.control_of, []).append(arm)
+        gains = [
+            self.by_arm[arm.id] - self._mean(controls[image.id])
+            for arm, image in zip(members, images, strict=True)
+            if image.derived is None and image.id in controls
+        ]
+        return sum(gains) / len(gains) if gains else None
+
+    def _placebos(self, kinds: Collection[str], *, images: bool) -> list[Arm]:
+        """The placebos of these kinds that are images, or sentences."""
+        return [
+            arm
             for arm in self.arms
             if arm.stimulus and arm.stimulus.placebo in kinds
             if bool(arm.stimulus.image) == images
         ]
-        return sum(chosen) / len(chosen) if chosen else None
+
+    def _mean(self, arms: Sequence[Arm]) -> float:
+        return sum(self.by_arm[arm.id] for arm in arms) / len(arms)
 
     def _families(self) -> dict[str, list[Arm]]:
         families: dict[str, list[Arm]] = {}

@@ -10,7 +10,6 @@ from emo_harness.errors import UserError, quoted
 from emo_harness.images import ARM_PREFIX
 from emo_harness.images.selection import (
     DEFAULT_SET,
-    GREY,
     PER_CONCEPT,
     SCRAMBLED,
     Scrambled,
@@ -22,6 +21,7 @@ from emo_harness.lm_tasks.arms import Arm, assembled, named_placebos, refuse_emo
 from emo_harness.lm_tasks.expand import SHIPPED_FAMILIES, VISUAL, VISUAL_FAMILIES
 from emo_harness.lm_tasks.options import ControlImage, EmoOptions
 from emo_harness.stimuli import Stimulus, select
+from emo_harness.stimuli.visual import GREY
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -54,9 +54,9 @@ def visual_arms(
     """Choose a visual task's arms.
 
     A sentence alone is shown with what control shows, so that it differs from control by itself.
-    Unless `placebos` says otherwise, each concept has beside it the neutral twin, the
-    pixel-scrambled and the phase-scrambled copy of its first image; there is a grey image where
-    control shows none.
+    Unless `placebos` says otherwise, one image of each concept, of low and of high arousal in turn
+    from concept to concept, has beside it its neutral twin, its pixel-scrambled and its
+    phase-scrambled copy; there is a grey image where control shows none.
 
     Args:
         family: "visual-attack", "visual-prompt", or "all" for both side by side.

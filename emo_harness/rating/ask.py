@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_harness.rating.answers import rating_in
 from emo_harness.rating.questions import QUESTIONS, RATINGS, RatingQuestion
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def rate_images(
     """Ratings of every image, one `Rated` per question.
 
     With `likelihood` the model gives the log-probability of each of the nine ratings as an answer,
-    so that its rating is a mean and needs no parsing; `answer` takes the first number from 1 to 9
-    of what it says.
+    so that its rating is a mean and needs no parsing; `answer` takes the one number from 1 to 9
+    that it names.
 
     Args:
         lm: an lm-eval model that takes images; for `likelihood` one that scores answers to
@@ -107,17 +107,6 @@ def expected_rating(log_probabilities: Floats) -> tuple[Floats, Floats, Floats, 
     spread = np.sqrt(np.maximum(share @ ratings**2 - mean**2, 0.0))
     mass = np.exp(log_probabilities).sum(axis=1)
     return mean, ratings[log_probabilities.argmax(axis=1)], spread, mass
-
-
-def rating_in(answer: str) -> float:
-    """The first whole number from 1 to 9 of an answer; NaN without one.
-
-    Example:
-        >>> rating_in("I would say 7 out of 9."), rating_in("10")
-        (7.0, nan)
-    """
-    found = re.search(r"(?<![\d.,])([1-9])(?![\d]|[.,]\d)", answer)
-    return float(found.group(1)) if found else NAN
 
 
 def _prompt(lm: Any, question: RatingQuestion, in_chat: bool) -> str:

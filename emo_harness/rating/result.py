@@ -14,6 +14,7 @@ from emo_harness.effects.mean_interval import MeanInterval, mean_interval
 from emo_harness.effects.rank_correlation import RankCorrelation, rank_correlation
 from emo_harness.images import ImageEntry, ImageSet
 from emo_harness.rating.ask import Rated
+from emo_harness.rating.remarks import remarks, why_no_correlation
 
 Floats = NDArray[np.float64]
 NAN = float("nan")
@@ -28,8 +29,10 @@ class RatingResult:
         entries: the images that were rated.
         ratings: by dimension.
         norms: by dimension: correlation of ratings with human norms; n = 0 without norms.
+        why_no_norms: by dimension, why that correlation is unknown; "" where it is known.
         over_twins: by (family, concept), "(all)" for all concepts, and dimension: rating of an
             image minus that of its neutral twin.
+        remarks: why ratings mean little, one sentence each.
     """
 
     model: str
@@ -38,7 +41,9 @@ class RatingResult:
     entries: tuple[ImageEntry, ...]
     ratings: dict[str, Rated]
     norms: dict[str, RankCorrelation]
+    why_no_norms: dict[str, str]
     over_twins: dict[tuple[str, str, str], MeanInterval]
+    remarks: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """What `posthoc/image_ratings.json` holds; unknown numbers are null."""
@@ -53,6 +58,7 @@ class RatingResult:
                 name: {
                     "n": found.n,
                     "rank": [_known(v) for v in (found.value, found.low, found.high)],
+                    "why_unknown": self.why_no_norms[name],
                 }
                 for name, found in self.norms.items()
             },
@@ -68,6 +74,7 @@ class RatingResult:
                 for (family, concept, dimension), found in self.over_twins.items()
             ],
             "mass": {name: _known(_median(rated.mass)) for name, rated in self.ratings.items()},
+            "remarks": list(self.remarks),
             "images": [self._image(i) for i in range(len(self.entries))],
         }
 
@@ -105,17 +112,19 @@ def rating_result(
         rated: one per dimension.
     """
     by_name = {str(one.question.dimension): one for one in rated}
+    norms = {name: np.array([_norm(entry, name) for entry in entries]) for name in by_name}
     return RatingResult(
         model=model,
         method=method,
         name=image_set.name,
         entries=tuple(entries),
         ratings=by_name,
-        norms={
-            name: rank_correlation(one.expected, [_norm(entry, name) for entry in entries])
-            for name, one in by_name.items()
+        norms={name: rank_correlation(by_name[name].expected, norms[name]) for name in by_name},
+        why_no_norms={
+            name: why_no_correlation(by_name[name].expected, norms[name]) for name in by_name
         },
         over_twins=_over_twins(entries, by_name),
+        remarks=tuple(remarks(by_name)),
     )
 
 

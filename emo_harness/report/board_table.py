@@ -9,6 +9,7 @@ from dataclasses import fields
 
 from emo_harness.report.claims import ChosenStimulus, FamilyClaim
 from emo_harness.report.leaderboard import LeaderboardRow
+from emo_harness.report.placed import placed
 
 COLUMNS = (
     "board",
@@ -47,7 +48,7 @@ def board_cells(row: LeaderboardRow) -> list[str]:
     claim = row.claim
     asked = "" if claim.asked == claim.family else f", asked as {claim.asked}"
     return [
-        f"{claim.benchmark} {claim.mode} {claim.placement}: {claim.family}{asked}",
+        f"{claim.benchmark} {claim.mode} {placed([claim])}: {claim.family}{asked}",
         _place(row),
         row.tied,
         claim.label,

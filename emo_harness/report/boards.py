@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from emo_harness.report.claims import FamilyClaim
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.effect_table import ALL_SUBTASKS, EffectRow
+from emo_harness.report.placed import placement_title
 
 Key = tuple[str, str, str, str, str]
 MODES = {"zeroshot": "zero-shot", "mc": "mc (log-likelihood)", "cot": "cot (worked examples)"}
@@ -67,8 +68,8 @@ def boards(contents: ReportContents) -> list[Board]:
     differing = [i for i in range(5) if len({key[i] for key in claims}) > 1]
     return [
         Board(
-            title=_title(key, range(5)),
-            short=_title(key, differing),
+            title=_title(own, range(5)),
+            short=_title(own, differing),
             claims=tuple(own),
             rows=tuple(rows[key]),
         )
@@ -85,12 +86,12 @@ def _asked_like(row: EffectRow, keys: dict[Key, list[FamilyClaim]]) -> list[Key]
     return [key for key in keys if key[:4] == _key(row)[:4]]
 
 
-def _title(key: Key, parts: Sequence[int]) -> str:
-    benchmark, mode, placement, asked, family = key
+def _title(claims: Sequence[FamilyClaim], parts: Sequence[int]) -> str:
+    benchmark, mode, _, asked, family = _key(claims[0])
     words = {
         0: benchmark,
         1: MODES.get(mode, mode),
-        2: f"placement {placement}",
+        2: placement_title(claims),
         4: family,
     }
     if 3 in parts and asked != family:

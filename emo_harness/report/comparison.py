@@ -76,7 +76,7 @@ def compare(first: Sequence[Group], second: Sequence[Group]) -> list[ComparisonR
     Raises:
         UserError: a run holds several models or settings of one task, the two have no task,
             stimulus or question in common, or different prompts, targets or stimuli under one
-            name.
+            name, or control shows an image in one alone.
     """
     own, other = _by_task(first, "first"), _by_task(second, "second")
     refuse_other_prompts(m for g in (*own.values(), *other.values()) for m in g.members)
@@ -89,12 +89,26 @@ def compare(first: Sequence[Group], second: Sequence[Group]) -> list[ComparisonR
             expected="the same benchmark, mode and family of tasks in both",
             fix="name two runs of the same tasks",
         )
+    for key in shared:
+        _refuse_other_control(own[key], other[key])
     rows = [row for key in shared for row in _rows(own[key], other[key])]
     families = [i for i, row in enumerate(rows) if row.kind == "family"]
     corrected = holm([rows[i].p for i in families]).tolist()
     for i, p in zip(families, corrected, strict=True):
         rows[i] = replace(rows[i], p_holm=p)
     return rows
+
+
+def _refuse_other_control(first: Group, second: Group) -> None:
+    """A gain over a grey image is another number than a gain over no image."""
+    shown = [one.head.settings.get("control_image", "") for one in (first, second)]
+    if shown[0] != shown[1]:
+        raise UserError(
+            DOING,
+            found=f"control shows {shown[0]!r} in the first and {shown[1]!r} in the second",
+            expected="the same control, since gains are over control",
+            fix="""ask both with --metadata '{"emo": {"control_image": "grey"}}'""",
+        )
 
 
 def _by_task(groups: Iterable[Group], which: str) -> dict[tuple[str, ...], Group]:

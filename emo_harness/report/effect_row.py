@@ -30,14 +30,16 @@ class EffectRow:
         gain_method: how the interval was made (see `effects.Gain`).
         p: of no gain, not corrected; exact (McNemar, relabelling) where few questions differ.
         q: after Benjamini-Hochberg over the stimulus-by-subtask map of one family; NaN elsewhere.
-        placebo: what `gain_vs_placebo_pp` is against: the neutral placebo nearest in length, or
-            "(mean)" of the neutral ones for a mean over stimuli.
+        placebo: what `gain_vs_placebo_pp` is against: the neutral placebo nearest in length (of an
+            image its own twin), or "(mean)" of the neutral ones for a mean over stimuli (of
+            images those that have a twin are held against their twins).
         gain_vs_self_check_pp: against the self-check, which asks to check without affect.
         gain_parsed_pp: on answers parsed under both arms; `parsing_flag` tells an effect that
             vanishes there. NaN where the filter is not the one reported by.
         mde_pp: gain that so many questions show with 80% power.
         verdict: of a family on all its questions, as in `claims.FamilyClaim`; "" elsewhere.
-        length: of the stimulus, in `length_unit` (tokens of the run's tokenizer, else words).
+        length: of the sentence, in `length_unit` (tokens of the run's tokenizer, else words);
+            NaN where none was asked.
         demand: "yes" if the sentence orders to check or explain, "no", "" unknown.
         answer_chars_control, answer_chars_arm: mean length of answers, characters.
         limited: the run asked a part of the questions; not for reporting.
@@ -46,6 +48,8 @@ class EffectRow:
         p_exact: McNemar's exact p-value of a single right-or-wrong arm; NaN elsewhere.
         decoded_kind: of one decoded stimulus `meta`, of its control the control's kind, "" else;
             `decoded_source`, `decoded_in`, `decoded_layer`, `decoded_draw` tell which.
+        image_concept, image_level, image_arousal: what the image of a single arm shows; "" where
+            it has none, or none is known.
     """
 
     model: str
@@ -110,6 +114,9 @@ class EffectRow:
     decoded_in: str = ""
     decoded_layer: float = NAN
     decoded_draw: float = NAN
+    image_concept: str = ""
+    image_level: str = ""
+    image_arousal: str = ""
 
     @property
     def board(self) -> BoardKey:

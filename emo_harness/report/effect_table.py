@@ -158,7 +158,7 @@ def _row(
         refused_arm_pct=scope.share_pct("refused", members),
         answer_chars_control=scope.mean("answer_chars", (0,)),
         answer_chars_arm=scope.mean("answer_chars", members),
-        length=float(np.mean([lengths[arm.id] for arm in arms])),
+        length=float(np.mean([lengths[arm.id] if arm.text else NAN for arm in arms])),
         length_unit=lengths.unit,
         theory=theories.pop() if len(theories) == 1 else "",
         demand=_DEMAND[demands.pop()] if len(demands) == 1 else "",
@@ -168,7 +168,7 @@ def _row(
         settings=json.dumps(head.settings, sort_keys=True),
         stimuli_sha256=head.stimuli_sha256,
         p_exact=_exact_p(gain) if len(members) == 1 and scope.is_binary else NAN,
-        **(_decoded(arms[0]) if kind in ("stimulus", "placebo") else {}),
+        **({**_decoded(arms[0]), **_shown(arms[0])} if kind in ("stimulus", "placebo") else {}),
     )
 
 
@@ -182,6 +182,16 @@ def _decoded(arm: RunArm) -> dict[str, Any]:
         "decoded_in": made.model,
         "decoded_layer": float(made.layer),
         "decoded_draw": float(made.draw),
+    }
+
+
+def _shown(arm: RunArm) -> dict[str, str]:
+    if arm.image is None:
+        return {}
+    return {
+        "image_concept": arm.image.concept,
+        "image_level": arm.image.level or "",
+        "image_arousal": arm.image.arousal or "",
     }
 
 

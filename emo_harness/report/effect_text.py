@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from emo_harness.effects import DIFFERING_FOR_T
 from emo_harness.report.board_table import interval
 from emo_harness.report.effect_table import EffectRow
+from emo_harness.report.placed import placement_title
 from emo_harness.stimuli import VISUAL
 
 
@@ -25,7 +26,8 @@ def markdown(rows: Sequence[EffectRow]) -> str:
 READING = (
     "Gain: score under the arm minus score of the untouched prompt, paired by question, in "
     "percentage points with its 95% interval. Against placebo: minus the neutral sentence nearest "
-    "in length, or an image's neutral twin. Unparsed and cut: share of answers that the filter "
+    "in length; of an image minus its own neutral twin, and of a mean over images the mean over "
+    "those that have one. Unparsed and cut: share of answers that the filter "
     "could not read, and of prompts that did not fit the context, control > arm."
 )
 COLUMNS = (
@@ -42,20 +44,24 @@ COLUMNS = (
 
 def reported_tables(rows: Iterable[EffectRow]) -> list[tuple[str, list[EffectRow]]]:
     """(title, rows) per model, benchmark, mode, placement and family asked, subtasks together."""
-    tables: dict[str, list[EffectRow]] = {}
+    tables: dict[tuple[str, str, str], list[EffectRow]] = {}
     for row in rows:
         # Controls of decoded stimuli are many; their means stand for them.
         if not row.primary or row.kind == "theory" or row.is_decoded_control:
             continue
         title = (
-            f"{row.label}: {row.benchmark} {row.mode} {row.asked}, placement {row.placement} "
-            f"({row.metric}, {row.filter})"
+            f"{row.label}: {row.benchmark} {row.mode} {row.asked}",
+            row.placement,
+            f"({row.metric}, {row.filter})",
         )
         shown = tables.setdefault(title, [])
         # The first rows of a group are those of all its subtasks together.
         if not shown or row.subtask == shown[0].subtask:
             shown.append(row)
-    return [(f"{title}, {_asked(shown[0])}", shown) for title, shown in tables.items()]
+    return [
+        (f"{who}, {placement_title(shown)} {scored}, {_asked(shown[0])}", shown)
+        for (who, _, scored), shown in tables.items()
+    ]
 
 
 def _asked(row: EffectRow) -> str:

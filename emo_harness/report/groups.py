@@ -130,41 +130,52 @@ class Group:
     def lengths(self) -> Lengths:
         return Lengths(self.head.limit, self.arms)
 
-    def neutral_like(self, members: Sequence[int]) -> tuple[int, ...]:
-        """Columns of the neutral images, if all `members` show one, else of the sentences.
+    def own_controls(self, members: Sequence[int], kind: str) -> dict[int, int]:
+        """Columns of those `members` whose image has a control of this kind, to that control's.
 
-        All neutral placebos, where there is none of the kind.
+        None of an image beside a sentence: its controls show no sentence.
         """
-        shows = all(self.arms[i].image is not None for i in members)
-        alike = [j for j in self.neutral if (self.arms[j].image is not None) == shows]
-        return tuple(alike) or self.neutral
+        controls: dict[str, int] = {}
+        for j, arm in enumerate(self.arms):
+            if arm.placebo == kind and arm.image is not None and arm.image.control_of:
+                controls.setdefault(arm.image.control_of, j)
+        alone = {
+            i: image.id
+            for i in members
+            if (image := self.arms[i].image) and image.control_of is None and not self.arms[i].text
+        }
+        return {i: controls[own] for i, own in alone.items() if own in controls}
+
+    def beside_neutral(self, members: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Columns to average, and the columns of the neutral placebos that they are held against.
+
+        Of images those with a neutral twin, and these twins; of sentences all, and the neutral
+        sentences. Both empty where there are none.
+        """
+        if any(self.arms[i].image is not None for i in members):
+            own = self.own_controls(members, "neutral")
+            return list(own), list(own.values())
+        said = [j for j in self.neutral if self.arms[j].image is None]
+        return (list(members), said) if said else ([], [])
 
     @cached_property
     def nearest_neutral(self) -> tuple[int | None, ...]:
         """For each arm the column of the neutral placebo that is nearest to it.
 
-        Of an image its own twin, else a twin of its concept; of a sentence the one nearest in
-        length, the shorter of two.
+        Of an image its own twin; of a sentence the one nearest in length, the shorter of two.
         """
         length = self.lengths
-        arms = self.arms
+        ids = [arm.id for arm in self.arms]
 
-        def apart(own: RunArm, other: RunArm) -> tuple[float, ...]:
-            kin = 0
-            if own.image is not None and other.image is not None:
-                same = other.image.concept == own.image.concept
-                kin = 0 if other.image.twin_of == own.image.id else 1 if same else 2
-            return (kin, abs(length[other.id] - length[own.id]), length[other.id])
-
-        return tuple(
-            min(
-                self.neutral_like([i]),
-                key=lambda j, own=arm: apart(own, arms[j]),  # type: ignore[misc]
+        def nearest(i: int) -> int | None:
+            return min(
+                self.beside_neutral([i])[1],
+                key=lambda j: (abs(length[ids[j]] - length[ids[i]]), length[ids[j]]),
                 default=None,
             )
-            if arm.kind == "stimulus"
-            else None
-            for i, arm in enumerate(arms)
+
+        return tuple(
+            nearest(i) if arm.kind == "stimulus" else None for i, arm in enumerate(self.arms)
         )
 
 

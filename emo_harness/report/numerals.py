@@ -43,6 +43,17 @@ def gain(value: float, low: float, high: float, decimals: int = 1) -> str:
     return f"{pp(value, decimals)}{JOIN}{interval(low, high, decimals)}"
 
 
+def mean(value: float, low: float, high: float, n: int, decimals: int = 1) -> str:
+    """The mean of n values with its interval, or why it has none.
+
+    >>> mean(1.0, float("nan"), float("nan"), 2)
+    '+1.0, all 2 alike'
+    """
+    if math.isnan(low) and n > 1 and not math.isnan(value):
+        return f"{pp(value, decimals)}, all {count(n)} alike"
+    return gain(value, low, high, decimals)
+
+
 def probability(value: float) -> str:
     """A p or q.
 
@@ -109,6 +120,13 @@ def bounds_cell(low: float, high: float, decimals: int = 1) -> Cell:
 def gain_cell(value: float, low: float, high: float, decimals: int = 1, tone: str = "") -> Cell:
     """A gain with its interval in one cell; it sorts by the gain."""
     return Cell((value, low, high), gain(value, low, high, decimals), sort=value, tone=tone)
+
+
+def mean_cell(
+    value: float, low: float, high: float, n: int, decimals: int = 1, tone: str = ""
+) -> Cell:
+    """The mean of n values with its interval in one cell; it sorts by the mean."""
+    return Cell((value, low, high), mean(value, low, high, n, decimals), sort=value, tone=tone)
 
 
 def percent_cell(value: float, decimals: int = 1) -> Cell:

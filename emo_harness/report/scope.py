@@ -31,8 +31,9 @@ class Comparison:
     Attributes:
         control_pct: control accuracy on the same questions.
         gain: against control.
-        placebo: against the nearest neutral placebo (of an image its twin, of a sentence the one
-            nearest in length), or the mean of the neutral ones; `placebo_id` says which.
+        placebo: against the nearest neutral placebo (of an image its own twin, of a sentence the
+            one nearest in length), or the mean of the neutral ones (of images those that have a
+            twin against their twins); `placebo_id` says which.
         self_check: against the self-check.
         parsed: against control on answers parsed under both.
     """
@@ -90,7 +91,7 @@ class Scope:
         group, columns = self.group, list(members)
         scores, strata = group.scores[self._rows], group.strata[self._rows]
         arms, control = scores[:, columns], scores[:, 0]
-        neutral = list(group.neutral_like(members))
+        held, neutral = group.beside_neutral(members)
         gain = paired_gain(arms, control, strata)
         parsed = gain if group.head.primary else UNKNOWN
         unparsed = group.unparsed[self._rows]
@@ -101,7 +102,9 @@ class Scope:
         return Comparison(
             control_pct=100 * float(control[complete].mean()) if complete.any() else float("nan"),
             gain=gain,
-            placebo=paired_gain(arms, scores[:, neutral], strata) if neutral else UNKNOWN,
+            placebo=paired_gain(scores[:, held], scores[:, neutral], strata)
+            if neutral
+            else UNKNOWN,
             placebo_id="(mean)" if neutral else "",
             self_check=UNKNOWN if check is None else paired_gain(arms, scores[:, check], strata),
             parsed=parsed,

@@ -50,10 +50,13 @@ class RunArm:
         """What was put into the prompt, in words: the sentence, and what an image shows."""
         if self.image is None:
             return self.text
-        what = self.image.derived or f"image of {self.image.concept}"
-        if self.image.derived and self.image.derived != "grey":
-            what = f"{what} image of {self.image.concept}"
-        shown = f"[{'grey image' if self.image.derived == 'grey' else what}]"
+        own, derived = self.image.control_of, self.image.derived
+        if derived == "grey":
+            shown = "[grey image]"
+        elif derived is not None:
+            shown = f"[{derived} copy of {own}]"
+        else:
+            shown = f"[neutral twin of {own}]" if own else f"[image of {self.image.concept}]"
         return f"{shown} {self.text}" if self.text else shown
 
     @property

@@ -9,6 +9,7 @@ from pydantic import Field
 from emo_harness.validation import Strict
 
 VISUAL = "visual"
+GREY: Literal["grey"] = "grey"
 
 Arousal = Literal["low", "high"]
 Derived = Literal["pixel-scrambled", "phase-scrambled", "grey"]
@@ -29,6 +30,9 @@ class StimulusImage(Strict):
         derived: how a control was made of the image; None for an image as it is in its set.
         width, height: in pixels.
         norm_valence, norm_arousal: human ratings, on `norm_scale` (lowest, highest).
+        contrast_kept, spectrum_error: of a phase-scrambled copy, the factor between its amplitude
+            spectrum and its image's, and what differs beyond that factor, as a share; None for
+            what is no such copy, or has no contrast.
     """
 
     set: str
@@ -44,6 +48,15 @@ class StimulusImage(Strict):
     norm_valence: float | None = None
     norm_arousal: float | None = None
     norm_scale: Scale | None = None
+    contrast_kept: float | None = None
+    spectrum_error: float | None = None
+
+    @property
+    def control_of(self) -> str | None:
+        """The image whose control this is: its neutral twin, or a copy made of it."""
+        if self.derived is not None:
+            return None if self.derived == "grey" else self.id
+        return self.twin_of
 
 
 def visual_family(family: str) -> str:

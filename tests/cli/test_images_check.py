@@ -43,7 +43,7 @@ def test_a_set_is_checked_and_its_files_lie_in_it(tmp_path: Path, clips: list[st
     run.mkdir()
     told = call(str(folder), "--encoder", clips[0], "--second-encoder", clips[1], "--run", str(run))
     assert "fortress" in told and "25%" in told and "no test of emotion" in told
-    for name in ("checks.parquet", "checks.html", "contact_sheet.png"):
+    for name in ("checks.parquet", "checks.html", "checks_sheet.png"):
         assert (folder / name).stat().st_size > 0
     again = load_image_set(folder)
     assert all(entry.checks and entry.checks["encoder"] == "0" for entry in again.entries)
@@ -66,7 +66,7 @@ def test_another_folder_leaves_the_set_as_it_is(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "checks.parquet",
         "checks.html",
-        "contact_sheet.png",
+        "checks_sheet.png",
     }
 
 

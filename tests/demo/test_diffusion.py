@@ -101,7 +101,7 @@ def test_images_of_unseen_compositions_show_their_concepts(pipeline: Any) -> Non
     assert is_right(encoder, asked, generate(pipeline, asked)).sum() >= 8
 
 
-def test_a_image_depends_on_its_own_seed_and_not_on_its_batch(pipeline: Any) -> None:
+def test_an_image_depends_on_its_own_seed_and_not_on_its_batch(pipeline: Any) -> None:
     asked = [Asked("sadness", "a crying face in fog", seed) for seed in (1, 2, 3)]
     together = [np.asarray(one, int) for one in generate(pipeline, asked, steps=2)]
     alone = np.asarray(generate(pipeline, asked[1:2], steps=2)[0], int)

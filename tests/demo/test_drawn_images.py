@@ -83,7 +83,7 @@ def test_every_composition_of_the_shipped_set_is_held_out() -> None:
             ).is_held_out
 
 
-def test_a_image_has_glyphs_of_its_concept_as_many_as_its_arrangement_holds() -> None:
+def test_an_image_has_glyphs_of_its_concept_as_many_as_its_arrangement_holds() -> None:
     for image in images(300):
         assert set(image.kinds) <= set(glyphs_of()[image.concept])
         assert len(image.composition.glyphs) == image.n

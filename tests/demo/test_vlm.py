@@ -99,7 +99,7 @@ def test_an_image_becomes_its_tokens_and_the_text_stays(vlm: tuple[Any, Any]) ->
     assert ids[36:] == processor.tokenizer(f"\n{text}")["input_ids"]
 
 
-def test_without_a_image_it_answers_as_the_language_model(vlm: tuple[Any, Any]) -> None:
+def test_without_an_image_it_answers_as_the_language_model(vlm: tuple[Any, Any]) -> None:
     model, processor = vlm
     teacher, tokenizer = load_model(model_path())
     questions = calibration_questions(60, seed=23)

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 
-from emo_harness.effects import mcnemar, randomisation, relabelling_test, sign_flip_test
+from emo_harness.effects import (
+    mcnemar,
+    mean_test,
+    paired_gain,
+    randomisation,
+    relabelling_test,
+    sign_flip_test,
+)
 from tests.effects.scores import crossed, right_or_wrong
 
 
@@ -97,3 +104,49 @@ def test_sign_flips_are_near_to_all_sign_flips() -> None:
     found = sign_flip_test(difference, np.random.default_rng(4), 20_000)
     assert found == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 20_000))
     assert sign_flip_test(np.zeros(5), np.random.default_rng(4)) == 1
+
+
+def alike(n: int, m: int, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Answers that all m arms change alike, and all k bases, for better and worse as often."""
+    right = rng.random((n, 1)) < 0.7
+    arms, base = (right ^ (rng.random((n, 1)) < 0.06) for _ in range(2))
+    return tuple(  # type: ignore[return-value]
+        (side ^ (rng.random((n, size)) < 0.01)).astype(float)
+        for side, size in ((arms, m), (base, k))
+    )
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(60, 6, 6), (81, 12, 6), (60, 2, 1), (100, 12, 1)])
+def test_arms_that_answer_alike_are_no_more_questions_than_they_were_asked(
+    n: int, m: int, k: int
+) -> None:
+    rng = np.random.default_rng((n, m))
+    made = [alike(n, m, k, rng) for _ in range(400)]
+    p = np.array([mean_test(*one) for one in made])
+    for alpha in (0.01, 0.05):
+        assert np.mean(p <= alpha) <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / 400)
+    relabelled = np.mean([relabelling_test(*one) <= 0.05 for one in made])
+    assert relabelled > 0.1, "the null of relabelling is another one"
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 4), (100, 12)])
+def test_arms_that_answer_by_chance_give_small_p_values_no_more_often_than_they_say(
+    n: int, m: int
+) -> None:
+    rng = np.random.default_rng((3, n))
+    hard = np.array([0.98] * (n - 10) + [0.5] * 10)[:, None]
+    made = [(rng.random((n, m + 1)) < hard).astype(float) for _ in range(400)]
+    p = np.array([mean_test(one[:, 1:], one[:, :1]) for one in made])
+    assert np.mean(p <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_one_question_that_every_arm_loses_is_one_question() -> None:
+    arms, base = np.ones((60, 6)), np.ones((60, 6))
+    arms[:2] = 0
+    assert relabelling_test(arms, base) < 0.001
+    assert mean_test(arms, base) == paired_gain(arms, base).p >= 0.4
+
+
+def test_the_order_of_questions_does_not_matter_to_sign_flips() -> None:
+    difference = np.random.default_rng(5).normal(0.1, 0.3, 60)
+    assert sign_flip_test(difference) == sign_flip_test(difference[::-1])

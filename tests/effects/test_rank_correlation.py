@@ -73,5 +73,10 @@ def test_mean_of_one_or_none_has_no_interval() -> None:
     assert np.isnan(mean_interval([]).mean) and mean_interval([]).n == 0
     alone = mean_interval([2.0])
     assert alone.mean == 2 and np.isnan(alone.low) and np.isnan(alone.p)
-    alike = mean_interval([0.1, 0.1, 0.1])
-    assert np.isnan(alike.standardised) and alike.p == 0 and mean_interval([0, 0]).p == 1
+
+
+@pytest.mark.parametrize("values", [[1, 1], [0.1, 0.1, 0.1], [0, 0], [-5e9] * 4])
+def test_values_without_spread_have_no_interval_and_no_p(values: list[float]) -> None:
+    found = mean_interval(values)
+    assert found.n == len(values) and found.mean == pytest.approx(values[0])
+    assert np.isnan([found.low, found.high, found.p, found.standardised]).all()

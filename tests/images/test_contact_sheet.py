@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from emo_harness.images import load_image_set
-from emo_harness.images.contact_sheet import TWIN, contact_sheet, set_rows
+from emo_harness.images.contact_sheet import MOST_LINES, TWIN, contact_sheet, save_sheet, set_rows
 
 COLOURS = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 0, 250), (0, 250, 250)]
 
@@ -60,10 +60,63 @@ def test_empty_sheet_has_its_title() -> None:
 
 def test_twins_stand_beside_their_images() -> None:
     emoji = load_image_set("emoji")
-    rows = set_rows(emoji.entries, emoji.open, {"fear-1": "probability 0.9"})
+    made = set_rows(emoji.entries, emoji.open, {"fear-1": "probability 0.9"})
+    rows = made.rows
+    assert made.shown == "" and made.subtitle == "every image beside its neutral twin"
     assert sum(len(images) for _, images in rows) == len(emoji.entries)
     for heading, images in rows:
         assert [caption == TWIN for _, caption in images] == [False, True] * (len(images) // 2)
         assert "(attack)" in heading or "(prompt, " in heading
     captions = dict(rows)["fear, low arousal (attack)"]
     assert captions[0][1] == "probability 0.9"
+
+
+def entries(n_concepts: int, n_each: int, *, twins: bool) -> list[ImageEntry]:
+    """Of a set that lies nowhere."""
+    likeness = load_image_set("emoji").entries[0]
+    return [
+        likeness.model_copy(
+            update={"id": f"c{c}-{n}{end}", "concept": f"c{c}", "twin_of": own}  # type: ignore[dict-item]
+        )
+        for c in range(n_concepts)
+        for n in range(n_each)
+        for end, own in (("", None), *((("-twin", f"c{c}-{n}"),) if twins else ()))
+    ]
+
+
+@pytest.mark.parametrize("twins", [True, False])
+@pytest.mark.parametrize(("n_concepts", "n_each"), [(1, 5_000), (30, 40), (90, 3), (900, 2)])
+def test_large_set_is_shown_in_part_and_its_sheet_can_be_opened(
+    n_concepts: int, n_each: int, twins: bool
+) -> None:
+    opened = []
+
+    def open_one(entry: ImageEntry) -> Image.Image:
+        opened.append(entry.id)
+        return plain(COLOURS[0], (2, 2))
+
+    made = set_rows(entries(n_concepts, n_each, twins=twins), open_one)
+    sheet = contact_sheet(made.rows, "large", subtitle=made.subtitle, tile=96)
+    assert sheet.height < 20_000 and len(made.rows) == min(n_concepts, MOST_LINES)
+    shown = [name for name in opened if "twin" not in name]
+    whole = len(shown) == n_concepts * n_each
+    assert (made.shown == "") == whole
+    assert whole or made.subtitle.startswith(f"{len(shown):,} of {n_concepts * n_each:,} images")
+    if twins:
+        assert opened == [name + end for name in shown for end in ("", "-twin")]
+    for heading, tiles in made.rows:
+        n_shown = len(tiles) // 2 if twins else len(tiles)
+        assert (f"the first {n_shown} of {n_each}" in heading) == (n_shown < n_each)
+
+
+@pytest.mark.parametrize("n_colours", [3, 60_000])
+def test_sheet_is_saved_as_it_looks(tmp_path: Path, n_colours: int) -> None:
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (n_colours, 3), dtype=np.uint8)
+    noise = Image.fromarray(colours[rng.integers(0, n_colours, (90, 90))])
+    sheet = contact_sheet([("row", [(noise, "noise")] * 8)], "title", tile=90)
+    save_sheet(sheet, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as found:
+        off = np.abs(np.asarray(found.convert("RGB"), int) - np.asarray(sheet, int))
+        assert (found.mode == "P") == (n_colours == 3)
+    assert off.mean() < 2 and off[0, 0].max() == 0

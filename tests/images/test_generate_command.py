@@ -138,6 +138,12 @@ def test_what_was_used_is_written_down(place: Path, tmp_path: Path) -> None:
         (["--concepts", "feer"], "nearest: 'fear'"),
         (["--set", "clip_skp=1"], "nearest: 'clip_skip'"),
         (["--cpu-offload", "model", "--device", "cpu"], "CPU offload"),
+        (["--set", "clip_skip=99"], "IndexError"),
+        (["--set", "cross_attention_kwargs=1"], "pipeline refused"),
+        (["--set", "latents=foo"], "pipeline refused"),
+        (["--set", "eta=NaN"], "finite"),
+        (["--guidance", "inf"], "finite"),
+        (["--size", "33"], "divisible by"),
     ],
 )
 def test_mistakes_are_told(place: Path, tmp_path: Path, further: list[str], told: str) -> None:

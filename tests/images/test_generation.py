@@ -13,8 +13,8 @@ import pytest
 from emo_harness.activations.processes import Processes
 from emo_harness.errors import UserError
 from emo_harness.image_file import open_image, pixels_sha256
-from emo_harness.images import ImageSet, load_image_set, write_manifest
-from emo_harness.images.failures import BLACK, PIPELINE_FAILED, read_failures
+from emo_harness.images import ImageSet, load_image_set, resume, write_manifest
+from emo_harness.images.failures import BLACK, PIPELINE_FAILED, PIPELINE_REFUSED, read_failures
 from emo_harness.images.generation import generate
 from emo_harness.images.pipeline import Wanted
 from emo_harness.images.png_facts import facts_of, read_facts
@@ -58,7 +58,7 @@ def test_a_finished_set_is_not_even_loaded_for(tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
 
 
-def test_a_image_depends_on_no_batch_and_no_order(tmp_path: Path) -> None:
+def test_an_image_depends_on_no_batch_and_no_order(tmp_path: Path) -> None:
     images = planned()
     make(tmp_path / "one", ScriptedPipeline(), images, batch_size=1)
     make(tmp_path / "seven", ScriptedPipeline(), images[::-1], batch_size=7)
@@ -271,6 +271,48 @@ def test_a_plan_of_which_nothing_was_made_gives_way(tmp_path: Path) -> None:
         make(tmp_path, always, planned())
     assert len(always.calls) <= 4
     assert make(tmp_path, ScriptedPipeline(), planned(1), retries=4).n_set == 6
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_what_the_pipeline_refuses_from_the_start_is_told_at_once(
+    tmp_path: Path, batch_size: int
+) -> None:
+    refuses = ScriptedPipeline(lambda one: f"{PIPELINE_REFUSED}: clip_skip")
+    with pytest.raises(UserError, match=r"clip_skip(.|\n)*--set"):
+        make(tmp_path, refuses, planned(), batch_size=batch_size)
+    assert len(refuses.calls) == 1 and not read_failures(tmp_path)
+    assert make(tmp_path, ScriptedPipeline(), planned()).n_set == 12
+
+
+def test_what_the_pipeline_refuses_of_one_prompt_does_not_stop_the_others(tmp_path: Path) -> None:
+    refused = f"{PIPELINE_REFUSED}: too long"
+    refuses = ScriptedPipeline(lambda one: refused if "not fear" in one.prompt else None)
+    work = make(tmp_path, refuses, planned(), batch_size=2, retries=1)
+    assert {one.id: one.reason for one in work.given_up} == {
+        "fear-1-twin": refused, "fear-2-twin": refused,
+    }  # fmt: skip
+    assert {entry.concept for entry in opened(tmp_path).entries} == {"anger", "joy"}
+
+
+def test_an_image_is_decoded_at_most_once_to_know_that_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = planned()
+    make(tmp_path, ScriptedPipeline(), images)
+    decoded: list[Path] = []
+    monkeypatch.setattr(resume, "open_image", lambda p: decoded.append(p) or open_image(p))
+    for pixels_too in (False, True):
+        assert resume.finished(tmp_path, images[0], 0, pixels=pixels_too)
+        assert len(decoded) == pixels_too
+    path = tmp_path / f"{images[0].id}.png"
+    whole = path.read_bytes()
+    body = whole.index(b"IDAT") + 40
+    path.write_bytes(whole[:body] + bytes(9) + whole[body + 9 :])
+    assert resume.finished(tmp_path, images[0], 0, pixels=False)
+    assert not resume.finished(tmp_path, images[0], 0, pixels=True)
+    for share in (0, 0.1, 0.5, 0.99):
+        path.write_bytes(whole[: int(share * len(whole))])
+        assert not resume.finished(tmp_path, images[0], 0, pixels=False)
 
 
 def test_where_memory_is_short_batches_become_smaller(tmp_path: Path) -> None:

@@ -141,6 +141,17 @@ def test_transparent_colours_of_palette_grey_and_rgb_are_white(tmp_path: Path) -
     assert [image.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (7, 8, 10)]
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_transparent_grey_of_few_bits_is_white(tmp_path: Path, depth: int) -> None:
+    n = 2 ** min(depth, 4)
+    bits = "".join(f"{level:0{depth}b}" for level in range(n))
+    row = int(bits.ljust(8, "0"), 2).to_bytes(max(len(bits), 8) // 8, "big")
+    clear = chunk(b"tRNS", struct.pack(">H", 1))
+    image = opened(tmp_path, png(n, 1, depth, 0, b"\x00" + row, clear))
+    wanted = [255 if level == 1 else level * 255 // (2**depth - 1) for level in range(n)]
+    assert [image.getpixel((x, 0))[0] for x in range(n)] == wanted
+
+
 def test_transparent_grey_of_sixteen_bits_is_white(tmp_path: Path) -> None:
     levels = np.array([[7, 65_535, 7 * 257]], dtype=">u2")
     clear = chunk(b"tRNS", struct.pack(">H", 7))
@@ -183,12 +194,47 @@ def test_rotation_that_exif_tells_is_carried_out(
     assert image.getexif().get(274, 1) == 1
 
 
-def test_broken_exif_is_passed_over_or_told(tmp_path: Path) -> None:
-    content = saved(NOISE, "JPEG", exif=b"Exif\x00\x00" + b"II*\x00\xff\xff\xff\x7f" + b"\xff" * 40)
-    try:
-        assert opened(tmp_path, content).size == NOISE.size
-    except UserError as error:
-        assert "broken" in error.found
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_broken_exif_leaves_the_image_as_it_is_stored_and_warns_of_nothing(
+    tmp_path: Path, form: str
+) -> None:
+    how: dict[str, Any] = {"lossless": True} if form == "WEBP" else {}
+    plain = np.asarray(opened(tmp_path, saved(NOISE, form, **how)))
+    exif = Image.Exif()
+    exif[274], exif[271], exif[0x8769] = 6, "maker", {0x9000: b"0230", 0x829A: 1.5}
+    whole = exif.tobytes()
+    turned = np.rot90(plain, -1)
+    for seed in range(300):
+        rng = np.random.default_rng([3, seed])
+        harmed = bytearray(whole)
+        for place in rng.integers(6, len(harmed), 3):
+            harmed[place] = rng.choice([0, 1, 127, 255])
+        image = np.asarray(opened(tmp_path, saved(NOISE, form, exif=bytes(harmed), **how)))
+        assert image.size == plain.size
+        if image.shape == plain.shape:
+            turns = (plain, plain[::-1, ::-1], plain[::-1], plain[:, ::-1])
+            assert any(np.array_equal(image, one) for one in turns)
+        else:
+            turns = (turned, turned[::-1, ::-1], turned[::-1], turned[:, ::-1])
+            assert any(np.array_equal(image, one) for one in turns)
+
+
+@pytest.mark.parametrize("kind", ["XMP", "text"])
+def test_rotation_that_is_told_elsewhere_is_carried_out_once(tmp_path: Path, kind: str) -> None:
+    if kind == "XMP":
+        xmp = b'<x tiff:Orientation="6"/>'
+        content = saved(NOISE, "WEBP", lossless=True, xmp=xmp)
+    else:
+        exif = Image.Exif()
+        exif[274] = 6
+        hexed = exif.tobytes().hex()
+        about = PngImagePlugin.PngInfo()
+        about.add_text("Raw profile type exif", f"\nexif\n{len(hexed) // 2:8}\n{hexed}\n")
+        content = saved(NOISE, "PNG", pnginfo=about)
+    image = opened(tmp_path, content)
+    assert np.array_equal(image, np.rot90(NOISE, -1))
+    assert image.getexif().get(274, 1) == 1
 
 
 # What is refused

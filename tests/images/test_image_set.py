@@ -84,6 +84,13 @@ def test_link_that_appears_after_reading_is_refused(folder: Path) -> None:
         read.open(read.entry("fear-1"))
 
 
+def test_links_in_a_circle_are_refused(folder: Path) -> None:
+    (folder / "fear-1.png").unlink()
+    (folder / "fear-1.png").symlink_to("fear-1.png")
+    with pytest.raises(UserError, match=r"leads nowhere|no file"):
+        load_image_set(folder)
+
+
 def test_folder_that_is_a_link_itself_is_fine(folder: Path) -> None:
     (folder.parent / "link").symlink_to(folder)
     read = load_image_set(folder.parent / "link")
@@ -106,6 +113,7 @@ def test_referenced_image_is_opened_where_it_lies_and_only_if_it_is_that_image(
 ) -> None:
     def refer(entries: list[dict[str, Any]]) -> None:
         del entries[0]["file"]
+        entries[0]["made"] = {"how": "imported", "original": "fear.png", "source": "mine"}
         entries[0]["referenced"] = str(folder.parent / "outside" / "fear.png")
 
     (folder / "fear-1.png").rename(folder.parent / "outside" / "fear.png")
@@ -115,6 +123,30 @@ def test_referenced_image_is_opened_where_it_lies_and_only_if_it_is_that_image(
     shutil.copy(folder.parent / "outside" / "secret.png", read.path(read.entries[0]))
     with pytest.raises(UserError, match="as the manifest says"):
         read.open(read.entries[0])
+    read.path(read.entries[0]).unlink()
+    with pytest.raises(UserError, match="no such file"):
+        read.open(read.entries[0])
+
+
+@pytest.mark.parametrize("place", ["~nosuchuser/x.png", "x" * 300, "loop.png", "/dev/zero"])
+def test_reference_that_leads_nowhere_is_told_when_it_is_opened(folder: Path, place: str) -> None:
+    (folder / "loop.png").symlink_to("loop.png")
+    made = {"how": "imported", "original": "x.png", "source": "mine"}
+    rewrite(folder, lambda e: e[0].update(referenced=place, made=made, file=None))
+    read = load_image_set(folder)
+    with pytest.raises(UserError):
+        read.open(read.entries[0])
+
+
+def test_size_that_is_not_the_images_is_refused(folder: Path) -> None:
+    rewrite(folder, lambda entries: entries[0].update(width=12, height=48))
+    read = load_image_set(folder)
+    with pytest.raises(UserError, match=r"24 x 24(.|\n)*12 x 48"):
+        read.open(read.entries[0])
+
+
+def norms(**changes: Any) -> dict[str, Any]:
+    return {"valence": 3.0, "arousal": 5.0, "scale": [1, 9], "source": "mine", **changes}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +159,19 @@ def test_referenced_image_is_opened_where_it_lies_and_only_if_it_is_that_image(
         (lambda e: e[0].update(referenced="/a.png"), "either `file` or `referenced`"),
         (lambda e: e[1].update(id=e[0]["id"]), "twice"),
         (lambda e: e[1].update(twin_of="nobody"), "a twin of 'nobody'"),
+        (lambda e: e[1].update(twin_of=e[3]["id"]), "or a twin itself"),
+        (lambda e: e[1].update(twin_of=e[1]["id"]), "or a twin itself"),
+        (lambda e: e[0].update(file="a\0.png"), "without control characters"),
+        (lambda e: e[0].update(file="a" * 300), "leads nowhere"),
+        (lambda e: e[0].update(file="\ud800.png"), "whole characters"),
+        (lambda e: e[0].update(concept="\ud800"), "whole characters"),
+        (lambda e: e[0].update(referenced=e[0].pop("file")), "imported images alone"),
+        (lambda e: e[0].update(id="grey"), "the plain grey control"),
+        (lambda e: e[0].update(width=200_000, height=200_000), "at most 50,000,000 pixels"),
+        (lambda e: e[0].update(norms=norms(scale=[9, 1])), "lowest, highest"),
+        (lambda e: e[0].update(norms=norms(scale=[1, 1])), "lowest, highest"),
+        (lambda e: e[0].update(norms=norms(arousal=10)), "means from 1 to 9"),
+        (lambda e: e[0].update(norms=norms(valence=float("nan"))), "finite numbers"),
         (lambda e: e[0].update(family="placebo"), "neutral twins"),
         (lambda e: e[0].update(sha256="F" * 64), "sha256"),
         (lambda e: e[0].update(id="../fear"), "id"),
@@ -148,8 +193,19 @@ def test_line_that_is_not_as_it_should_be_is_told(
 
 @pytest.mark.parametrize(
     "line",
-    [b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"id": NaN}', b'"text"', b"{}"],
-    ids=["half", "list", "null", "bytes", "deep", "nan", "text", "empty"],
+    [
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"id": NaN}',
+        b'"text"',
+        b"{}",
+        b'{"id": ' + b"9" * 5_000 + b"}",
+        b'{"id": 1e999}',
+    ],
+    ids=["half", "list", "null", "bytes", "deep", "nan", "text", "empty", "digits", "infinite"],
 )
 def test_line_that_is_no_entry_is_told(folder: Path, line: bytes) -> None:
     with (folder / MANIFEST).open("ab") as file:

@@ -19,7 +19,8 @@ from emo_harness.cli.images import app
 from emo_harness.errors import UserError
 from emo_harness.image_file import open_image, pixels_sha256
 from emo_harness.images import ImageSet, load_image_set
-from emo_harness.images.importing import ImportedSet, concept_of, import_set, open_source
+from emo_harness.images.image_source import open_source
+from emo_harness.images.importing import ImportedSet, concept_of, import_set
 from emo_harness.images.norms import ratings, read_table, scale_of
 from emo_harness.images.png_facts import read_facts
 from emo_harness.images.rating_columns import columns_of
@@ -249,6 +250,45 @@ def test_an_archive_is_read_without_unpacking_and_within_the_budget(tmp_path: Pa
     (tmp_path / "no.zip").write_bytes(b"PK no archive")
     with pytest.raises(UserError, match="no ZIP archive"):
         open_source(tmp_path / "no.zip")
+
+
+def test_a_damaged_file_of_an_archive_is_left_out_and_told(tmp_path: Path) -> None:
+    good, bad = as_png(random_image(1)), b"flat" * 9_000
+    place = archive(tmp_path / "p.zip", {"bad.png": bad, "good.png": good})
+    content = bytearray(place.read_bytes())
+    body = content.index(b"bad.png") + len("bad.png")
+    content[body : body + 20] = bytes(byte ^ 0xFF for byte in content[body : body + 20])
+    place.write_bytes(bytes(content))
+    table = tmp_path / "t.csv"
+    table.write_text("file,valence\nbad,2\ngood,3\n")
+    result = bring(place, table, tmp_path / "set")
+    assert [e.id for e in result.entries] == ["good"] and list(result.unreadable) == ["bad.png"]
+
+
+def test_an_archive_with_any_byte_harmed_gives_images_or_a_user_error(tmp_path: Path) -> None:
+    place = archive(tmp_path / "p.zip", {"a.png": as_png(random_image(1)), "b.png": b"no" * 99})
+    whole = place.read_bytes()
+    for position in range(0, len(whole), 2):
+        harmed = bytearray(whole)
+        harmed[position] ^= 0xFF
+        place.write_bytes(bytes(harmed))
+        try:
+            source = open_source(place)
+        except UserError:
+            continue
+        for name in source.names:
+            try:
+                assert source.open(name).size == (5, 6)
+            except UserError:
+                continue
+
+
+def test_a_name_that_is_reserved_gets_another_id(tmp_path: Path) -> None:
+    folder = save(tmp_path / "p", "grey.png", "All.png", "image-grey.png")
+    table = tmp_path / "t.csv"
+    table.write_text("file,valence\ngrey,2\nall,3\nimage-grey,4\n")
+    ids = [entry.id for entry in bring(folder, table, tmp_path / "set").entries]
+    assert ids == ["image-grey", "image-all", "image-grey-2"]
 
 
 @pytest.mark.parametrize(

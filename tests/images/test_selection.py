@@ -65,6 +65,8 @@ def test_variants_of_a_concept_take_turns(tmp_path: Path) -> None:
         ("img:fear-2+ea01", ["img:fear-2+ea01"]),
         ("ea01+img:fear-2", ["img:fear-2+ea01"]),
         ("img:fear+ea01+ea02", ["img:fear-1+ea01+ea02", "img:fear-2+ea01+ea02"]),
+        ("img:concept:fear", ["img:fear-1", "img:fear-2"]),
+        ("img:image:fear-2", ["img:fear-2"]),
     ],
 )
 def test_names(stimuli: VisualStimuli, name: str, expected: list[str]) -> None:
@@ -87,12 +89,31 @@ def test_unknown_names_are_told(stimuli: VisualStimuli, name: str, told: str) ->
         stimuli.named([name])
 
 
+def test_every_sentence_of_a_set_stands_beside_every_image(stimuli: VisualStimuli) -> None:
+    found = stimuli.named(["img:fear+attack"])
+    sentences = select("attack")
+    assert len(sentences) > 1
+    assert [(one.image.id, one.text) for one in found if one.image] == [
+        (image, sentence.text) for image in ("fear-1", "fear-2") for sentence in sentences
+    ]
+
+
+def test_a_name_of_an_image_and_of_another_ones_concept_is_not_guessed(tmp_path: Path) -> None:
+    folder = write_image_set(tmp_path / "set", families={"attack": ["fear", "fear-1"]})
+    stimuli = VisualStimuli(load_image_set(folder))
+    with pytest.raises(UserError, match="img:image:fear-1 or img:concept:fear-1"):
+        stimuli.named(["img:fear-1"])
+    assert ids(stimuli.named(["img:image:fear-1"])) == ["img:fear-1"]
+    assert ids(stimuli.named(["img:concept:fear-1"])) == ["img:fear-1-1", "img:fear-1-2"]
+    assert ids(stimuli.named(["img:fear-2"])) == ["img:fear-2"]
+
+
 def test_a_family_that_a_set_has_not_is_told(stimuli: VisualStimuli) -> None:
     with pytest.raises(UserError, match="attack, prompt"):
         stimuli.of_family("negative")
 
 
-def test_a_image_with_a_sentence_is_both(stimuli: VisualStimuli) -> None:
+def test_an_image_with_a_sentence_is_both(stimuli: VisualStimuli) -> None:
     (both,), (sentence,) = stimuli.named(["img:fear-2+ea01"]), select("ea01")
     (shown,) = stimuli.named(["img:fear-2"])
     assert both.text == sentence.text and both.image == shown.image
@@ -129,12 +150,32 @@ def test_controls_are_the_same_in_every_process_and_of_their_image(folder: Path)
 
 def test_controls_are_of_the_images_that_are_arms(stimuli: VisualStimuli) -> None:
     chosen = stimuli.named(["img:fear-3+ea01", "img:fear-4", "img:money-2"])
-    assert ids(stimuli.twins(chosen, 1)) == ["img:fear-3-twin", "img:money-2-twin"]
+    assert ids(stimuli.twins(chosen, 1)) == ["img:fear-4-twin", "img:money-2-twin"]
     assert ids(stimuli.scrambled(chosen, "pixel-scrambled", 2)) == [
-        f"img:pixel-scrambled:{i}" for i in ("fear-3", "fear-4", "money-2")
+        f"img:pixel-scrambled:{i}" for i in ("fear-4", "money-2")
     ]
+    assert ids(stimuli.twins(chosen[:1], 1)) == ["img:fear-3-twin"]
     twin = stimuli.twins(chosen, 1)[0]
-    assert twin.placebo == "neutral" and twin.image and twin.image.twin_of == "fear-3"
+    assert twin.placebo == "neutral" and twin.image and twin.image.control_of == "fear-4"
+
+
+def test_controls_take_turns_between_low_and_high_arousal() -> None:
+    stimuli = visual_stimuli()
+    shown = stimuli.of_family("attack", 2)
+    arousal = {s.image.id: s.image.arousal for s in shown if s.image}
+    turns = ["low", "high", "low", "high", "low", "high"]
+    for made in (stimuli.twins(shown, 1), stimuli.scrambled(shown, "pixel-scrambled", 1)):
+        images = [s.image for s in made if s.image]
+        assert [image.concept for image in images] == list(
+            dict.fromkeys(s.image.concept for s in shown if s.image)
+        )
+        assert [arousal[image.control_of or ""] for image in images] == turns
+    assert len(stimuli.twins(shown, 2)) == len(shown)
+    # Concepts without variants have controls of their first images, and take no turn.
+    assert ids(stimuli.twins(stimuli.of_family("prompt", 2), 1))[:2] == [
+        "img:food-1-twin",
+        "img:sleep-1-twin",
+    ]
 
 
 def test_a_set_is_read_again_where_its_manifest_has_changed(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from transformers import GenerationConfig
 from transformers.generation import logits_process
 
 from emo_harness.errors import UserError
-from emo_harness.lm_models.decoding_rule import DecodingRule, StopRule, read_rule, seed_of
+from emo_harness.lm_models.decoding_rule import DecodingRule, read_rule, seed_of
+from emo_harness.lm_models.stop_rule import StopRule
 from tests.lm_models.local_models import ours, requests, saved, texts, tokenizer
 from tests.prefix.tiny_models import VOCABULARY, build
 

@@ -84,7 +84,7 @@ def test_the_stimulus_stands_beside_the_questions_own_images(
     order: str, folder: Path, images: Path
 ) -> None:
     task = built(ours(folder, images, image_order=order))
-    stimulus = task.shown.shown_images["img:fear-1"]
+    stimulus = task.shown.images["img:fear-1"]
     for control, shown in zip(task.instances[::2], task.instances[1::2], strict=True):
         own, beside = shown_images(control), shown_images(shown)
         without = beside[1:] if order == "first" else beside[:-1]
@@ -97,7 +97,7 @@ def test_the_stimulus_stands_beside_the_questions_own_images(
         assert shown.args[0].count("<image>") == len(beside)
 
 
-def test_no_document_holds_a_image_and_hashes_are_the_same_in_every_process(
+def test_no_document_holds_an_image_and_hashes_are_the_same_in_every_process(
     folder: Path, images: Path
 ) -> None:
     first, second = built(ours(folder, images)), built(ours(folder, images))

@@ -107,7 +107,7 @@ def test_every_prompt_is_upstreams_with_one_image(
     assert len({id(r.args[2]["visual"][0]) for r in made.values()}) == len(made)
 
 
-def test_control_without_a_image_is_upstream_byte_for_byte(
+def test_control_without_an_image_is_upstream_byte_for_byte(
     published_folder: Path, images: Path
 ) -> None:
     emo = {"images": str(images), "control_image": "none", "data_dir": str(published_folder)}
@@ -121,7 +121,7 @@ def test_control_without_a_image_is_upstream_byte_for_byte(
         assert [c.args for c in controls] == [c.args for c in theirs]
 
 
-def test_a_image_last_stands_where_a_sentence_would(visual: Callable[..., Any]) -> None:
+def test_an_image_last_stands_where_a_sentence_would(visual: Callable[..., Any]) -> None:
     stimuli = ["img:fear-1", "img:fear-2+ea01", "ea01"]
     made = prompts(visual(stimuli=stimuli, image_order="last", control_image="none", placebos=0))
     asked = made["control"].removesuffix("\nA:")
@@ -193,7 +193,7 @@ def test_worked_examples_have_no_image(published_folder: Path, images: Path) -> 
     assert made["control"].count("Q:") == 3 and made["control"].startswith("<image>\n")
 
 
-def test_the_word_for_a_image_is_refused_in_questions_and_sentences(
+def test_the_word_for_an_image_is_refused_in_questions_and_sentences(
     visual: Callable[..., Any],
 ) -> None:
     with pytest.raises(UserError, match="'<image>' 2 times"):

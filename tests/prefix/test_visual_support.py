@@ -80,7 +80,7 @@ def test_every_language_model_of_text_may_stand_in_a_visual_one(kind: str) -> No
     assert_alike(*logits_of_two_texts(model, given, 9))
 
 
-def test_llava_next_reads_tiles_of_a_image_that_is_not_square() -> None:
+def test_llava_next_reads_tiles_of_an_image_that_is_not_square() -> None:
     base = image_model("llava").model.config
     config = transformers.LlavaNextConfig(
         text_config=base.text_config,

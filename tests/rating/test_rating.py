@@ -14,7 +14,7 @@ from PIL import Image
 from emo_harness.effects.rank_correlation import rank_correlation
 from emo_harness.images import ImageEntry, ImageSet, Imported, Norms, pixels_sha256
 from emo_harness.rating import rate_images, rating_result
-from emo_harness.rating.ask import expected_rating, rating_in
+from emo_harness.rating.ask import expected_rating
 from emo_harness.rating.questions import QUESTIONS, RATINGS
 
 
@@ -78,24 +78,6 @@ def test_the_expected_rating_is_the_mean_of_the_distribution() -> None:
     assert np.allclose(spread**2, share @ np.arange(1, 10) ** 2 - mean**2)
     assert np.allclose(mass, 0.4)
     assert (mode == told.argmax(axis=1) + 1).all()
-
-
-@pytest.mark.parametrize(
-    ("answer", "rating"),
-    [
-        ("7", 7),
-        ("Rating: 3.", 3),
-        ("between 4 and 6", 4),
-        ("12", None),
-        ("3.5", None),
-        ("none", None),
-        ("10/10", None),
-        ("5/9", 5),
-    ],
-)
-def test_an_answer_is_read_by_its_first_whole_number(answer: str, rating: int | None) -> None:
-    found = rating_in(answer)
-    assert math.isnan(found) if rating is None else found == rating
 
 
 def test_every_image_is_asked_every_question_with_every_rating() -> None:

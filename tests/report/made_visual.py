@@ -22,16 +22,12 @@ def image(image_id: str, concept: str, **facts: Any) -> StimulusImage:
 
 
 def visual_arms(control_image: str = "none") -> list[RunArm]:
-    """Two images per emotion (low, high arousal), a twin and scrambled copies of the first."""
-    grey = image("grey", "grey", derived="grey")
-    made = [
-        RunArm("control", "control", "control", None, "", image=grey)
-        if control_image == "grey"
-        else RunArm("control", "control", "control", None, "")
-    ]
+    """Two images per emotion (low, high arousal); one of them, in turn, has a twin and copies."""
+    made = [RunArm("control", "control", "control", None, "")]
     if control_image == "none":
+        grey = image("grey", "grey", derived="grey")
         made.append(arm("img:grey", "placebo", "grey", text="", image=grey))
-    for emotion in EMOTIONS:
+    for turn, emotion in enumerate(EMOTIONS):
         for number, arousal in ((1, "low"), (2, "high")):
             made.append(
                 arm(
@@ -42,12 +38,17 @@ def visual_arms(control_image: str = "none") -> list[RunArm]:
                     image=image(f"{emotion}-{number}", emotion, arousal=arousal),
                 )
             )
-        first = f"{emotion}-1"
-        twin = image(f"{first}-twin", emotion, twin_of=first)
-        made.append(arm(f"img:{first}-twin", "placebo", "neutral", text="", image=twin))
-        for kind in ("pixel-scrambled", "phase-scrambled"):
-            copy = image(first, emotion, derived=kind)
-            made.append(arm(f"img:{kind}:{first}", "placebo", kind, text="", image=copy))
+        made += controls(f"{emotion}-{turn % 2 + 1}", emotion)
+    return made
+
+
+def controls(image_id: str, emotion: str) -> list[RunArm]:
+    """An image's neutral twin and scrambled copies."""
+    twin = image(f"{image_id}-twin", emotion, twin_of=image_id)
+    made = [arm(f"img:{image_id}-twin", "placebo", "neutral", text="", image=twin)]
+    for kind in ("pixel-scrambled", "phase-scrambled"):
+        copy = image(image_id, emotion, derived=kind)
+        made.append(arm(f"img:{kind}:{image_id}", "placebo", kind, text="", image=copy))
     return made
 
 
@@ -57,17 +58,23 @@ def visual_scores(
     presence: float = 0.02,
     control_image: str = "none",
     extra: tuple[RunArm, ...] = (),
+    settings: dict[str, str] | None = None,
     **other: Any,
 ) -> ArmScores:
-    """Right or wrong: `effect` lowers an emotion's images, `presence` every image."""
+    """Right or wrong: `effect` lowers an emotion's images, `presence` every image.
+
+    As `runs` reads it, a control that shows plain grey has no image, and a setting says so.
+    """
     rng = np.random.default_rng(7)
     ability = rng.uniform(size=n)
     effect = {"sadness": 0.15, "fear": 0.1} if effect is None else effect
     arms = [*visual_arms(control_image), *extra]
     scores = {}
     for one in arms:
-        level = 0.7 - (presence if one.image is not None else 0.0)
+        shows = one.image is not None or (one.kind == "control" and control_image == "grey")
+        level = 0.7 - (presence if shows else 0.0)
         if one.kind == "stimulus" and one.image is not None:
             level -= effect.get(one.image.concept, 0.0)
         scores[one.id] = (ability < level).astype(np.float64)
-    return made_scores(scores, arms, **other)
+    settings = {"control_image": control_image, "image_order": "first", **(settings or {})}
+    return made_scores(scores, arms, settings=settings, family="visual-attack", **other)

@@ -93,6 +93,13 @@ def test_runs_that_cannot_be_compared_are_refused(second: ArmScores, message: st
         compared(run(), second)
 
 
+def test_gains_over_a_grey_image_are_not_compared_with_gains_over_none() -> None:
+    runs = [run(settings={"control_image": shown}) for shown in ("none", "grey")]
+    with pytest.raises(UserError, match="'none' in the first and 'grey' in the second"):
+        compared(*runs)
+    assert compared(runs[1], run(settings={"control_image": "grey"}))
+
+
 def test_several_models_on_one_side_are_refused() -> None:
     with pytest.raises(UserError, match="several runs"):
         compare(groups_of([run(), run(model="b")]), groups_of([run(model="c")]))

@@ -114,7 +114,7 @@ def numbers() -> dict[str, Any]:
                 "fact": "width",
                 "images": 96,
                 "twins": 96,
-                "difference": {"n": 9, "mean": [0, 0, 0], "standardised": None},
+                "difference": {"n": 9, "mean": [0, None, None], "standardised": None},
                 "p_adjusted": None,
                 "differs": False,
             }

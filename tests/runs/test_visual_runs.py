@@ -122,7 +122,7 @@ def test_modules_that_read_text_alone_refuse_images_and_pass_over_them(
     assert read_model_runs(run, images=True)
 
 
-def test_whether_a_prompt_with_a_image_was_cut_is_unknown(run: Path) -> None:
+def test_whether_a_prompt_with_an_image_was_cut_is_unknown(run: Path) -> None:
     assert primary(run)[0].truncated is None
 
 

@@ -19,6 +19,7 @@ ROW_PX = 22
 HEAD_PX = 30
 FOOT_PX = 46
 PLOT_PX = 400
+DIAMOND_PX = 8
 LIKE_REACH = 2.5
 
 
@@ -165,9 +166,9 @@ def _points(plot: Axes, rows: Sequence[ForestRow], at: np.ndarray) -> None:
         at,
         linestyle="none",
         marker="d",
-        markersize=6,
-        markerfacecolor="none",
-        markeredgecolor=ink("quiet"),
+        markersize=DIAMOND_PX,
+        markerfacecolor=ink("paper"),
+        markeredgecolor=ink("ink"),
         markeredgewidth=1.1,
         zorder=3,
     )
@@ -188,9 +189,9 @@ def _key(plot: Axes, rows: Sequence[ForestRow], height: float, terms: ForestTerm
                 [],
                 linestyle="none",
                 marker="d",
-                markersize=6,
-                markerfacecolor="none",
-                markeredgecolor=ink("quiet"),
+                markersize=DIAMOND_PX,
+                markerfacecolor=ink("paper"),
+                markeredgecolor=ink("ink"),
                 label=terms.diamond,
             )
         )

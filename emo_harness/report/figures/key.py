@@ -13,6 +13,8 @@ from emo_harness.report.figures.palette import ink, series
 ROW_PX = 18
 MARK_PX = 18
 GAP_PX = 16
+# Markers that cover less than a disc of their size.
+THIN, LARGER = ("P", "X", "*"), 1.25
 
 
 def key_height(labels: Sequence[str], width_px: float) -> float:
@@ -20,7 +22,7 @@ def key_height(labels: Sequence[str], width_px: float) -> float:
     return len(_lines(labels, width_px)) * ROW_PX + 6 if len(labels) > 1 else 0
 
 
-def series_key(figure: Figure, labels: Sequence[str]) -> None:
+def series_key(figure: Figure, labels: Sequence[str], *, last_is_hollow: bool = False) -> None:
     """Write marker and label of each series along the figure's upper edge, in as many lines."""
     if len(labels) < 2:
         return
@@ -35,9 +37,10 @@ def series_key(figure: Figure, labels: Sequence[str]) -> None:
     for row, line in enumerate(lines):
         x = 8.0
         for number in line:
-            colour, marker = series(number)
+            is_hollow = last_is_hollow and number == len(labels) - 1
+            dress = hollow_markers(6) if is_hollow else fit_markers(number, 6.5)
             y = (row + 0.5) * ROW_PX
-            made.plot([x], [y], marker=marker, color=colour, markersize=6.5, clip_on=False)
+            made.plot([x], [y], clip_on=False, **dress)
             canvas.write(made, x + 9, y, shown[number], size=canvas.SMALL_PX, colour="ink")
             x += _taken(labels[number])
 
@@ -48,10 +51,22 @@ def fit_markers(number: int, size: float = 5.5) -> dict[str, Any]:
     return {
         "linestyle": "none",
         "marker": marker,
-        "markersize": size,
+        "markersize": size * (LARGER if marker in THIN else 1),
         "markerfacecolor": colour,
         "markeredgecolor": ink("paper"),
         "markeredgewidth": 0.6,
+    }
+
+
+def hollow_markers(size: float = 5.5) -> dict[str, Any]:
+    """Keywords of `Axes.plot` for points that stand back behind those of the series."""
+    return {
+        "linestyle": "none",
+        "marker": "o",
+        "markersize": size,
+        "markerfacecolor": "none",
+        "markeredgecolor": ink("quiet"),
+        "markeredgewidth": 0.9,
     }
 
 

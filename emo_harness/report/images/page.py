@@ -22,7 +22,7 @@ LIMITS = Prose(
     (
         "Whether an image moves anyone. An encoder tells what an image shows, and from afar: "
         "that it finds fear in an image of fear is a test of the drawing, not of the feeling. "
-        "For that there are human ratings, and for a model under test `emo images rate`.",
+        "For that there are human ratings, and for a model under test its own (emo images rate).",
         "A mean cosine of images with their prompts (CLIP score) is no test of emotion: a set in "
         "which every image shows the scene and none the emotion scores as high. Read the "
         "contrast with the twins.",

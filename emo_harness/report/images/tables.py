@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emo_harness.report.blocks import Block, Cell, Column, Table
+from emo_harness.report.blocks import Block, Cell, Column, Table, without_same
 from emo_harness.report.images.numbers import (
     Bounds,
     CheckedConcept,
@@ -10,6 +10,7 @@ from emo_harness.report.images.numbers import (
     FactDifference,
     ImageCheckNumbers,
     Number,
+    Read,
 )
 from emo_harness.report.images.verdicts import (
     ALL,
@@ -25,11 +26,15 @@ from emo_harness.report.numerals import (
     MINUS,
     UNKNOWN,
     count_cell,
-    gain_cell,
+    mean_cell,
     probability_cell,
     text_cell,
 )
 
+EMOTION = (
+    "share of the images of an emotion in which it is the most probable of the emotions' words, "
+    "95% interval"
+)
 # Rows of the table of all images; more are in checks.parquet alone.
 MOST_ROWS = 600
 _CONCEPT_COLUMNS = (
@@ -38,6 +43,7 @@ _CONCEPT_COLUMNS = (
     Column("images", numeric=True),
     Column("accuracy", "share whose own concept is the most probable, 95% interval", numeric=True),
     Column("chance", "what guessing would reach", numeric=True),
+    Column("emotion", EMOTION, numeric=True),
     Column("own probability", "mean probability of the own concept among the set's", numeric=True),
     Column(
         "against twin",
@@ -98,19 +104,20 @@ def checks_tables(one: ImageCheckNumbers, prefix: str) -> list[Block]:
 def _concepts(one: ImageCheckNumbers, name: str) -> Table:
     has_second = len(one.encoders) > 1
     columns = [*_CONCEPT_COLUMNS, *(_SECOND_COLUMNS if has_second else ())]
-    parts = [*one.concepts, *one.families]
+    parts = [*one.families, *one.concepts]
     rows = []
     for part in parts:
         row = _concept_row(part)
         if has_second:
             row += (
-                [_share_cell(part.second.accuracy), gain_cell(*bounds(part.second.contrast))]
+                [_share_cell(part.second.accuracy), _contrast_cell(part.second)]
                 if part.second
                 else [Cell(None, UNKNOWN)] * 2
             )
         rows.append(row)
-    breaks = frozenset({len(one.concepts)}) if one.concepts else frozenset()
-    return Table(name, "By concept and family", columns, rows, breaks=breaks)
+    breaks = frozenset({len(one.families)}) if one.concepts else frozenset()
+    table = Table(name, "By concept and family", columns, rows, breaks=breaks)
+    return without_same(table, "emotion", "look alike")
 
 
 def _concept_row(part: CheckedConcept) -> list[Cell]:
@@ -121,8 +128,9 @@ def _concept_row(part: CheckedConcept) -> list[Cell]:
         count_cell(part.n),
         _share_cell(part.accuracy, "quiet" if is_at_chance(part) else ""),
         Cell(part.chance, UNKNOWN if part.chance is None else chance_told(part.chance)),
+        _share_cell(part.emotion_accuracy),
         _decimal_cell(part.probability, 2),
-        gain_cell(*bounds(part.contrast)),
+        _contrast_cell(part),
         _decimal_cell(part.diversity, 3),
         _decimal_cell(part.alignment, 3),
         count_cell(part.n_duplicates),
@@ -140,7 +148,7 @@ def _fact_row(row: FactDifference) -> list[Cell]:
         count_cell(row.difference.n),
         _decimal_cell(_times(row.images, factor), decimals),
         _decimal_cell(_times(row.twins, factor), decimals),
-        gain_cell(factor * value, factor * low, factor * high, decimals),
+        mean_cell(factor * value, factor * low, factor * high, row.difference.n, decimals),
         _decimal_cell(row.difference.standardised, 2),
         probability_cell(known(row.p_adjusted)),
     ]
@@ -163,6 +171,10 @@ def _image_row(image: CheckedImage) -> list[Cell]:
         count_cell(image.n_bytes),
         text_cell(image.duplicate_of or ""),
     ]
+
+
+def _contrast_cell(read: Read) -> Cell:
+    return mean_cell(*bounds(read.contrast), read.n_pairs)
 
 
 def _share_cell(values: Bounds, tone: str = "") -> Cell:

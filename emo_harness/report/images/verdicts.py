@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from emo_harness.effects.rank_correlation import FEWEST
 from emo_harness.report.images.numbers import (
     Bounds,
     CheckedConcept,
@@ -12,7 +13,7 @@ from emo_harness.report.images.numbers import (
     ImageCheckNumbers,
     Number,
 )
-from emo_harness.report.numerals import count, counted, gain, probability
+from emo_harness.report.numerals import count, counted, gain, mean, probability
 
 FACT_NAMES = {
     "sharpness": "sharpness",
@@ -90,7 +91,8 @@ def is_at_chance(part: CheckedConcept) -> bool:
 
 def varies(row: FactDifference) -> bool:
     """Whether a fact differs in any pair at all."""
-    return row.difference.mean != [0, 0, 0]
+    value, low, _ = row.difference.mean
+    return value != 0 or low is not None
 
 
 def _of_family(part: CheckedConcept) -> str:
@@ -103,12 +105,18 @@ def _of_family(part: CheckedConcept) -> str:
             f"{percent_with_bounds(part.accuracy)} of {counted(part.n, 'image')}{again}; "
             f"guessing would reach {chance_told(part.chance)}"
         )
+    if part.emotion_accuracy[0] is not None:
+        parts.append(
+            f"the own emotion among {count(1 / known(part.emotion_chance))} in "
+            f"{percent_with_bounds(part.emotion_accuracy)}, guessing "
+            f"{chance_told(part.emotion_chance)}"
+        )
     value, low, high = bounds(part.contrast)
     if not math.isnan(value):
         clear = "more" if low > 0 else "less" if high < 0 else "not clearly more"
         parts.append(
-            f"it sees {clear} of it than in the neutral twins, {gain(value, low, high)} in "
-            f"log-odds, {counted(part.n_pairs, 'pair')}"
+            f"it sees {clear} of it than in the neutral twins, "
+            f"{mean(value, low, high, part.n_pairs)} in log-odds, {counted(part.n_pairs, 'pair')}"
         )
     title = "all families" if part.family == ALL else part.family
     return f"{title}: {'; '.join(parts)}" if parts else ""
@@ -134,7 +142,12 @@ def _norms(one: ImageCheckNumbers) -> Iterator[str]:
     for found in one.norms:
         rank = bounds(found.rank)
         if math.isnan(rank[0]):
-            yield f"{found.dimension}: {counted(found.n, 'rated image')}, too few to correlate"
+            why = (
+                "too few to correlate"
+                if found.n < FEWEST
+                else "all readings or all ratings are equal"
+            )
+            yield f"{found.dimension}: {counted(found.n, 'rated image')}, {why}"
         else:
             yield (
                 f"{found.dimension} as {found.encoder} reads it and human ratings of "

@@ -12,10 +12,11 @@ from emo_harness.report.blocks import Block, Cell, Column, Figure, Prose, Sectio
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.figures.tagged_scatter import tagged_scatter
 from emo_harness.report.numerals import (
-    MINUS,
-    UNKNOWN,
+    count,
     count_cell,
     counted,
+    gain,
+    mean_cell,
     percent_cell,
     probability_cell,
     text_cell,
@@ -24,10 +25,15 @@ from emo_harness.report.posthoc import read_posthoc
 from emo_harness.validation import Strict
 
 ORDER = 90
-DIMENSIONS = ("valence", "arousal")
 MIDDLE = 5.0
-# A model that gives the nine ratings less together would rather say something else.
-LITTLE_MASS = 0.5
+ALL = "(all)"
+TWINS = "neutral twins"
+# Concepts beyond these are coloured, and told to who cannot see, by family.
+MOST_COLOURS = 16
+# Rows of images, and of concepts over their twins; more are in the file alone.
+MOST_IMAGES = 600
+MOST_CONCEPTS = 40
+IN_THE_FILE = "all are in image_ratings.parquet"
 NAN = math.nan
 
 INTRO = (
@@ -39,11 +45,10 @@ INTRO = (
 OVER_COLUMNS = (
     Column("images of"),
     Column("family", filtered=True),
-    Column("scale", filtered=True),
     Column("pairs", "images with a neutral twin", numeric=True),
-    Column("over twins", "steps of the scale from 1 to 9, with 95% interval", numeric=True),
-    Column("p", "Student's t over images, not corrected", numeric=True),
 )
+OVER = "steps of the scale from 1 to 9, with 95% interval"
+P = "Student's t over images, not corrected"
 IMAGE_COLUMNS = (
     Column("image"),
     Column("family", filtered=True),
@@ -85,6 +90,7 @@ class RankAgainstNorms(Strict):
 
     n: int
     rank: list[float | None]
+    why_unknown: str
 
 
 class OverTwins(Strict):
@@ -110,6 +116,7 @@ class RatingsFile(Strict):
     norms: dict[str, RankAgainstNorms]
     over_twins: list[OverTwins]
     mass: dict[str, float | None]
+    remarks: list[str]
     images: list[RatedImage]
 
 
@@ -127,58 +134,49 @@ def _blocks(one: RatingsFile, number: int) -> list[Block]:
     blocks: list[Block] = [
         Prose(f"{counted(one.n_images, 'image')} rated by {about}. {_norms(one)}", items=told)
     ]
-    weak = [
-        f"{name}: {100 * mass:.0f}%"
-        for name, mass in one.mass.items()
-        if mass is not None and mass < LITTLE_MASS
-    ]
-    if weak:
-        blocks.append(
-            Prose(
-                "The nine ratings together are not what the model would most probably say, so its "
-                f"ratings mean little (median probability: {', '.join(weak)}).",
-                "warning",
-            )
-        )
+    if one.remarks:
+        blocks.append(Prose("Before these ratings are read:", "warning", one.remarks))
     figure = _figure(one, f"image-ratings-{number}", about)
     if figure is not None:
         blocks.append(figure)
     if one.over_twins:
-        blocks.append(
-            Table(
-                f"image-ratings-{number}-twins",
-                f"Ratings of images minus those of their neutral twins, {about}",
-                OVER_COLUMNS,
-                [_over_cells(row) for row in one.over_twins],
-            )
-        )
+        blocks.append(_over_twins(one, f"image-ratings-{number}-twins", about))
     return blocks
 
 
 def _norms(one: RatingsFile) -> str:
-    found = [
-        f"{name} {_signed(rank[0], 2)} [{_signed(rank[1], 2)}, {_signed(rank[2], 2)}] over "
-        f"{counted(norm.n, 'image')}"
-        for name, norm in one.norms.items()
-        for rank in [[NAN if value is None else value for value in norm.rank]]
-        if norm.n and not math.isnan(rank[0])
-    ]
-    if not found:
-        return "The set has no human norms to compare with."
-    return f"Rank correlation with human norms: {', '.join(found)}."
+    untold = {norm.why_unknown for norm in one.norms.values()}
+    if len(untold) == 1 and "" not in untold:
+        return f"Human norms: {untold.pop()}."
+    told = []
+    for name, norm in one.norms.items():
+        rank = gain(*_known(norm.rank), decimals=2)
+        known = f"{name} {rank} over {counted(norm.n, 'image')}"
+        told.append(f"{name} ({norm.why_unknown})" if norm.why_unknown else known)
+    return f"Rank correlation with human norms: {'; '.join(told)}."
 
 
 def _figure(one: RatingsFile, name: str, about: str) -> Figure | None:
     known = [p for p in one.images if p.valence is not None and p.arousal is not None]
     if not known:
         return None
-    tags = ["neutral twins" if p.twin_of else p.concept for p in known]
+    tags, not_coloured = _tags(known)
     points = np.array([[p.valence, p.arousal] for p in known], dtype=np.float64)
     title = f"Valence and arousal of each image, rated by {about}"
     alt = f"Scatter plot. {title}. " + " ".join(_means(known, tags))
+    told = [
+        "The lines are the middle of the scale; marks at one place are set around it, in a spiral"
+    ]
+    if TWINS in tags:
+        told.append("hollow marks beneath are neutral twins")
+    if not_coloured:
+        told.append(not_coloured)
+    rows = [_cells(p) for p in one.images[:MOST_IMAGES]]
+    more = len(one.images) - len(rows)
+    beyond = f": the first {count(len(rows))}, and {count(more)} more; {IN_THE_FILE}"
     return Figure(
         name,
-        f"{title}. The lines are the middle of the scale.",
+        f"{title}. {'; '.join(told)}.",
         alt,
         tagged_scatter(
             points,
@@ -188,9 +186,22 @@ def _figure(one: RatingsFile, name: str, about: str) -> Figure | None:
             title,
             alt,
             centre=(MIDDLE, MIDDLE),
+            hollow=TWINS,
         ),
-        Table(f"{name}-table", title, IMAGE_COLUMNS, [_cells(p) for p in one.images], search=True),
+        Table(f"{name}-table", title + (beyond if more else ""), IMAGE_COLUMNS, rows, search=True),
     )
+
+
+def _tags(known: Sequence[RatedImage]) -> tuple[list[str], str]:
+    """What images are coloured by; and why that is not their concept."""
+    concepts = {p.concept for p in known if not p.twin_of}
+    if len(concepts) <= MOST_COLOURS:
+        return [TWINS if p.twin_of else p.concept for p in known], ""
+    families = {p.family for p in known if not p.twin_of}
+    few = len(families) <= MOST_COLOURS
+    tags = [TWINS if p.twin_of else p.family if few else "images" for p in known]
+    instead = "families are coloured" if few and len(families) > 1 else "all have one colour"
+    return tags, f"there are {count(len(concepts))} concepts, so {instead}"
 
 
 def _means(known: Sequence[RatedImage], tags: Sequence[str]) -> Iterator[str]:
@@ -201,21 +212,47 @@ def _means(known: Sequence[RatedImage], tags: Sequence[str]) -> Iterator[str]:
         yield f"{tag}: valence {valence:.1f}, arousal {arousal:.1f}."
 
 
-def _over_cells(row: OverTwins) -> list[Cell]:
-    mean, low, high = (NAN if value is None else value for value in row.difference)
-    shown = UNKNOWN
-    if not math.isnan(mean):
-        ends = "" if math.isnan(low) else f" [{_signed(low, 1)}, {_signed(high, 1)}]"
-        shown = f"{_signed(mean, 1)}{ends}"
-    tone = verdict_words.bounds_tone(low, high)
-    return [
-        text_cell(row.concept, "strong" if row.concept == "(all)" else ""),
-        text_cell(row.family),
-        text_cell(row.dimension),
-        count_cell(row.n),
-        Cell((mean, low, high), shown, sort=mean, tone=tone),
-        probability_cell(NAN if row.p is None else row.p),
+def _over_twins(one: RatingsFile, name: str, about: str) -> Table:
+    """Families first, then concepts; of very many those that differ the most."""
+    found: dict[tuple[str, str], dict[str, OverTwins]] = {}
+    for row in one.over_twins:
+        found.setdefault((row.family, row.concept), {})[row.dimension] = row
+    families = [key for key in found if key[1] == ALL]
+    concepts = [key for key in found if key[1] != ALL]
+    title = f"Ratings of images minus those of their neutral twins, {about}"
+    if len(concepts) > MOST_CONCEPTS:
+        title += (
+            f": the {MOST_CONCEPTS} concepts that differ the most, and "
+            f"{count(len(concepts) - MOST_CONCEPTS)} more; --json of emo images rate has all"
+        )
+        concepts = sorted(concepts, key=lambda key: -_furthest(found[key]))[:MOST_CONCEPTS]
+    dimensions = list(one.questions)
+    columns = list(OVER_COLUMNS)
+    for dimension in dimensions:
+        columns += [Column(f"{dimension} over twins", OVER, numeric=True)]
+        columns += [Column(f"p, {dimension}", P, numeric=True)]
+    rows = [_over_cells(found[key], dimensions) for key in (*families, *concepts)]
+    return Table(name, title, columns, rows, breaks=frozenset({len(families)}))
+
+
+def _furthest(by_dimension: dict[str, OverTwins]) -> float:
+    return max(abs(row.difference[0] or 0.0) for row in by_dimension.values())
+
+
+def _over_cells(by_dimension: dict[str, OverTwins], dimensions: Sequence[str]) -> list[Cell]:
+    first = next(iter(by_dimension.values()))
+    cells = [
+        text_cell(first.concept, "strong" if first.concept == ALL else ""),
+        text_cell(first.family),
+        count_cell(max(row.n for row in by_dimension.values())),
     ]
+    for dimension in dimensions:
+        row = by_dimension.get(dimension)
+        value, low, high = _known(row.difference) if row else (NAN, NAN, NAN)
+        tone = verdict_words.bounds_tone(low, high)
+        cells.append(mean_cell(value, low, high, row.n if row else 0, tone=tone))
+        cells.append(probability_cell(NAN if row is None or row.p is None else row.p))
+    return cells
 
 
 def _cells(image: RatedImage) -> list[Cell]:
@@ -238,5 +275,6 @@ def _cells(image: RatedImage) -> list[Cell]:
     ]
 
 
-def _signed(value: float, decimals: int) -> str:
-    return f"{value:+.{decimals}f}".replace("-", MINUS)
+def _known(values: Sequence[float | None]) -> tuple[float, float, float]:
+    value, low, high = (NAN if one is None else one for one in values)
+    return value, low, high

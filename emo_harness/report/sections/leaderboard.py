@@ -24,6 +24,7 @@ from emo_harness.report.numerals import (
     percent,
     text_cell,
 )
+from emo_harness.report.placed import placed
 
 ORDER = 20
 SHORT_HASH = 8
@@ -119,7 +120,7 @@ def _cells(row: LeaderboardRow, n_models: int, decimals: int) -> list[Cell]:
         text_cell(claim.label, "strong"),
         text_cell(claim.benchmark),
         text_cell(MODES.get(claim.mode, claim.mode)),
-        text_cell(claim.placement),
+        text_cell(placed([claim])),
         text_cell(claim.family),
         text_cell(claim.asked if claim.asked != claim.family else ""),
         _place(row, n_models),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from emo_harness.report.contents import ReportContents
 from emo_harness.report.effect_table import EffectRow
 from emo_harness.report.figures.traits import Trait, trait_panels
 from emo_harness.report.numerals import (
+    UNKNOWN,
     count,
     count_cell,
     gain_cell,
@@ -37,6 +39,7 @@ ORDER = 50
 MOST_WITH_BOUNDS = 1
 OPEN_SENTENCES = 8
 DEMAND = ("no", "yes")
+AROUSAL = ("low", "high")
 
 INTRO = (
     "The stimulus with the greatest gain looks better than it is, because chance helped to "
@@ -44,11 +47,19 @@ INTRO = (
     "the halves change places); the naive greatest gain stands beside it. The figures show "
     "whether gains go with length, with an order to check (demand), or with arousal."
 )
-ALONE = "What was put into the prompt, word for word."
+ALONE = "What was put into the prompt, word for word; of an image what it shows."
 CROSSED = (
     "The honest worst can come out above the honest best: both are estimated on questions that "
     "they were not chosen on, so where the stimuli hardly differ chance alone orders them."
 )
+# What images have, and what sentences have: left out where no stimulus has it.
+IMAGE_COLUMNS = (
+    Column("shows", "of an image", filtered=True),
+    Column("level", "of need, of an image", filtered=True),
+    Column("arousal", "variant of an image", filtered=True),
+)
+OF_IMAGES = tuple(column.name for column in IMAGE_COLUMNS)
+OF_SENTENCES = ("theory", "length", "in", "demand", "arousal rank")
 SENTENCE_COLUMNS = (
     Column("id"),
     Column("family", filtered=True),
@@ -58,6 +69,7 @@ SENTENCE_COLUMNS = (
     Column("in", "what length is counted in"),
     Column("demand", "orders to check or to try harder", filtered=True),
     Column("arousal rank", "1 is the highest", numeric=True),
+    *IMAGE_COLUMNS,
 )
 CHOSEN_COLUMNS = (
     Column("model", filtered=True),
@@ -76,6 +88,7 @@ STIMULUS_COLUMNS = (
     Column("demand", "orders to check or to try harder", filtered=True),
     Column("arousal rank", "1 is the highest", numeric=True),
     Column("length", "in tokens, else words", numeric=True),
+    *IMAGE_COLUMNS,
     Column("n", "questions", numeric=True),
     Column("gain pp", numeric=True),
     Column("low", "95% interval", numeric=True),
@@ -83,10 +96,11 @@ STIMULUS_COLUMNS = (
     Column("against placebo pp", "the neutral one nearest in length", numeric=True),
     Column("unparsed %", "answers that the filter could not read", numeric=True),
 )
-TRAITS: tuple[tuple[str, Callable[[EffectRow], float]], ...] = (
-    ("length", lambda row: row.length),
-    ("demand", lambda row: float(DEMAND.index(row.demand)) if row.demand in DEMAND else math.nan),
-    ("arousal rank (1 is the highest)", lambda row: row.arousal_rank),
+TRAITS: tuple[tuple[str, tuple[str, ...], Callable[[EffectRow], float]], ...] = (
+    ("length", (), lambda row: row.length),
+    ("demand", DEMAND, lambda row: _place(row.demand, DEMAND)),
+    ("arousal rank (1 is the highest)", (), lambda row: row.arousal_rank),
+    ("arousal of the image", AROUSAL, lambda row: _place(row.image_arousal, AROUSAL)),
 )
 
 
@@ -96,15 +110,16 @@ def section(contents: ReportContents) -> Section | None:
     if not sentences:
         return None
     found = [board for board in boards(contents) if _stimuli(board)]
+    shows = any(row.image_concept for row in contents.rows if row.kind == "stimulus")
     table = Table(
         "stimuli-sentences",
-        "The sentences",
+        "The stimuli" if shows else "The sentences",
         SENTENCE_COLUMNS,
         sentences,
         search=len(sentences) > OPEN_SENTENCES,
         collapsed=len(sentences) > OPEN_SENTENCES,
     )
-    blocks: list[Block] = [table]
+    blocks: list[Block] = [_without_unknown(table)]
     if not found:
         return Section("stimuli", "Stimuli", ALONE, blocks)
     chosen = [cells for board in found for claim in board.claims for cells in _chosen(board, claim)]
@@ -119,7 +134,7 @@ def section(contents: ReportContents) -> Section | None:
 def _sentences(contents: ReportContents) -> list[list[Cell]]:
     """Every stimulus once, as often as its sentence was counted or worded differently."""
     once = {
-        (row.family, row.stimulus, row.text, row.length, row.length_unit): row
+        (row.family, row.stimulus, row.text, count(row.length), row.length_unit): row
         for row in contents.rows
         if row.primary and row.kind == "stimulus"
     }
@@ -130,9 +145,10 @@ def _sentences(contents: ReportContents) -> list[list[Cell]]:
             text_cell(row.theory),
             text_cell(row.text),
             count_cell(row.length),
-            text_cell(row.length_unit),
+            text_cell(row.length_unit if row.length > 0 else ""),
             text_cell(row.demand),
             count_cell(row.arousal_rank),
+            *_image_cells(row),
         ]
         for row in once.values()
     ]
@@ -182,14 +198,16 @@ def _figure(board: Board, number: int) -> Figure | None:
         return None
     units = {row.length_unit for model in by_model for row in model.values()}
     traits = []
-    for name, value in TRAITS:
+    for name, labels, value in TRAITS:
         values = np.where(np.isnan(gains), math.nan, matrix(value))
         if len(np.unique(values[~np.isnan(values)])) > 1:
             axis = f"length, {' or '.join(sorted(units))}" if name == "length" else name
-            traits.append(Trait(axis, values, DEMAND if name == "demand" else ()))
+            traits.append(Trait(axis, values, labels))
     if not traits:
         # One kind of sentence: gains side by side, above what the sentences have in common.
         lengths = np.unique([row.length for model in by_model for row in model.values()])
+        if np.isnan(lengths).all():
+            return None
         told = count(lengths[0]) if len(lengths) == 1 else "all"
         traits = [Trait("length, " + " or ".join(sorted(units)), np.zeros(gains.shape), (told,))]
     bounds = None
@@ -210,7 +228,7 @@ def _figure(board: Board, number: int) -> Figure | None:
         f"{title}. {lines}",
         alt,
         trait_panels(traits, gains, bounds, board.labels, name, title, alt),
-        Table(f"{name}-table", title, STIMULUS_COLUMNS, cells, search=True),
+        _without_unknown(Table(f"{name}-table", title, STIMULUS_COLUMNS, cells, search=True)),
     )
 
 
@@ -223,6 +241,7 @@ def _cells(row: EffectRow) -> list[Cell]:
         text_cell(row.demand),
         count_cell(row.arousal_rank),
         count_cell(row.length),
+        *_image_cells(row),
         count_cell(row.n_questions),
         pp_cell(row.gain_pp),
         pp_cell(row.gain_low_pp),
@@ -230,3 +249,29 @@ def _cells(row: EffectRow) -> list[Cell]:
         pp_cell(row.gain_vs_placebo_pp),
         percent_cell(row.unparsed_arm_pct),
     ]
+
+
+def _image_cells(row: EffectRow) -> list[Cell]:
+    return [text_cell(row.image_concept), text_cell(row.image_level), text_cell(row.image_arousal)]
+
+
+def _place(value: str, of: tuple[str, ...]) -> float:
+    return float(of.index(value)) if value in of else math.nan
+
+
+def _without_unknown(table: Table) -> Table:
+    """The table without what no stimulus has: images no length, sentences no arousal variant."""
+    names = [column.name for column in table.columns]
+    shows = any(row[names.index("shows")].value for row in table.rows)
+    dropped = {
+        place
+        for place, name in enumerate(names)
+        if name in (*OF_IMAGES, *(OF_SENTENCES if shows else ()))
+        and all(row[place].text == UNKNOWN for row in table.rows)
+    }
+    kept = [place for place in range(len(names)) if place not in dropped]
+    return replace(
+        table,
+        columns=[table.columns[place] for place in kept],
+        rows=[[row[place] for place in kept] for row in table.rows],
+    )

@@ -18,6 +18,7 @@ from emo_harness.report.numerals import (
     probability_cell,
     text_cell,
 )
+from emo_harness.report.placed import placed
 
 ORDER = 200
 
@@ -30,6 +31,10 @@ KINDS = ("placebo", "stimulus", "controls")
 CONTROLS = (
     "Controls of decoded stimuli (random vectors, placebos decoded alike, and so on) are no "
     "placebos in this sense; what they do is under Decoded stimuli."
+)
+IMAGES = (
+    "Images without emotion are placebos too, and need not have gains about zero: what they do is "
+    "what the mere presence of an image does. Effects of images are held against them under Images."
 )
 ARM_COLUMNS = (
     Column("model", filtered=True),
@@ -48,7 +53,7 @@ PLACEBO_COLUMNS = (
     Column("asked", "benchmark, mode and placement", filtered=True),
     Column("n", "questions", numeric=True),
     Column("gain pp", "over control, with its 95% interval", numeric=True),
-    Column("length", "in tokens, else words", numeric=True),
+    Column("length", "of the sentence, in tokens, else words", numeric=True),
 )
 CLAIM_COLUMNS = (
     Column("model"),
@@ -67,7 +72,11 @@ OTHERWISE_COLUMNS = (
     Column("like these, pp", "as in the verdict", numeric=True),
     Column("like these, bootstrap pp", "over questions and stimuli", numeric=True),
     Column("p", "as in the verdict, before correction", numeric=True),
-    Column("p, relabelled", "exact or by permutation, of no effect at all", numeric=True),
+    Column(
+        "p, relabelled",
+        "if all answers to a question were exchangeable; too small where stimuli change them alike",
+        numeric=True,
+    ),
     Column("p, equivalence", "two one-sided tests, of a gain beyond the margin", numeric=True),
     Column("spread pp", "standard deviation over repeats of a question", numeric=True),
 )
@@ -105,6 +114,8 @@ def section(contents: ReportContents) -> Section | None:
     if placebos:
         table = Table("validity-placebos", "Placebo gains", PLACEBO_COLUMNS, placebos)
         blocks.append(without_same(table, "asked"))
+        if any(row.kind == "placebo" and row.image_concept for rows in by_model for row in rows):
+            blocks.append(Prose(IMAGES, "note"))
         if any(row.is_decoded_control for row in contents.rows):
             blocks.append(Prose(CONTROLS, "note"))
     if arms:
@@ -151,7 +162,7 @@ def _by_model(contents: ReportContents) -> list[list[EffectRow]]:
 
 
 def _asked(row: EffectRow) -> str:
-    return f"{row.benchmark} {row.mode}, {row.placement}"
+    return f"{row.benchmark} {row.mode}, {placed([row])}"
 
 
 def _arm_cells(rows: list[EffectRow]) -> list[list[Cell]]:

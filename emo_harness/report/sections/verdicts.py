@@ -13,6 +13,7 @@ from emo_harness.report.claims import FamilyClaim
 from emo_harness.report.contents import ReportContents
 from emo_harness.report.numerals import count, decimals_for, gain, interval, percent
 from emo_harness.report.plain_text import slug
+from emo_harness.stimuli import VISUAL
 
 ORDER = 10
 
@@ -110,10 +111,20 @@ def _sentence(claim: FamilyClaim, decimals: int) -> str:
         f"(n = {questions}{subtasks}{lost}; control {percent(claim.control_pct)}% right; margin "
         f"{claim.margin_pp:g} pp)"
     )
+    shows, says = _shows(claim.family)
     if math.isnan(claim.placebo_gain_pp):
-        return f"{told}; no neutral placebo was asked."
+        no = "no placebo shows an image with a sentence" if shows and says else ""
+        no = no or f"no neutral {'twin' if shows else 'placebo'} was asked"
+        return f"{told}; {no}."
     against = gain(claim.placebo_gain_pp, claim.placebo_low_pp, claim.placebo_high_pp, decimals)
-    return f"{told}; against the neutral placebos {against} pp."
+    held = "images with a neutral twin over it" if shows else "against the neutral placebos"
+    return f"{told}; {held} {against} pp."
+
+
+def _shows(family: str) -> tuple[bool, bool]:
+    """Whether stimuli of the family show an image, and whether they say something."""
+    visual = [part.startswith(VISUAL) for part in family.split("+")]
+    return any(visual), not all(visual)
 
 
 def _beyond(claim: FamilyClaim, decimals: int) -> str:

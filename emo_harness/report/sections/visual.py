@@ -10,9 +10,9 @@ ORDER = 74
 
 INTRO = (
     "The same questions with an image beside them. An image may change answers merely by being "
-    "there, so each is held against images without emotion: the neutral twin shows the same "
-    "scene without it, the scrambled copies have the same pixels or the same spatial frequencies "
-    "and show nothing. Emotion matters only as far as an image does more than these."
+    "there, so each is held against its own controls without emotion: the neutral twin shows the "
+    "same scene without it, the scrambled copies have the same pixels or the same spatial "
+    "frequencies and show nothing. Emotion matters only as far as an image does more than these."
 )
 
 

@@ -2,9 +2,10 @@
 
 from emo_harness.report.visual.effects import (
     CombinedRow,
+    Contrast,
     VisualEffects,
     VisualRow,
     visual_effects,
 )
 
-__all__ = ["CombinedRow", "VisualEffects", "VisualRow", "visual_effects"]
+__all__ = ["CombinedRow", "Contrast", "VisualEffects", "VisualRow", "visual_effects"]

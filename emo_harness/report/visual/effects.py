@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from emo_harness.effects import MARGIN_PP, UNKNOWN, Gain, benjamini_hochberg, paired_gain
 from emo_harness.report.board_key import BoardKey
 from emo_harness.report.groups import Group
@@ -14,9 +16,27 @@ from emo_harness.runs import RunArm
 from emo_harness.stimuli import StimulusImage
 
 Facet = Literal["all", "concept", "level", "arousal", "image"]
-# The control images that an image is held against, by kind of placebo.
-CONTROLS = ("neutral", "pixel-scrambled", "phase-scrambled", "grey", "no-image")
+# The control images that an image is held against, by kind of placebo: its own, then those that
+# are the same for all.
+OWN_CONTROLS = ("neutral", "pixel-scrambled", "phase-scrambled")
+CONTROLS = (*OWN_CONTROLS, "grey", "no-image")
 NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Images over their control images of one kind.
+
+    Attributes:
+        gain: mean over the images that have such a control minus mean over these controls;
+            `UNKNOWN` where none has.
+        n_images: how many have one; of controls that are the same for all, every image.
+        controls_gain: these controls over control.
+    """
+
+    gain: Gain = UNKNOWN
+    n_images: int = 0
+    controls_gain: Gain = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -27,8 +47,7 @@ class VisualRow:
         facet: what the images have in common; `name` which of its values.
         arms: ids.
         gain: over control.
-        against: over the control images of the same concepts, by kind of placebo; `UNKNOWN`
-            where a run has none.
+        against: over their control images, by kind of placebo.
         q: Benjamini-Hochberg over the rows of a facet, against control; `q_scrambled` against the
             pixel-scrambled copies. NaN for the mean over all.
     """
@@ -37,7 +56,7 @@ class VisualRow:
     name: str
     arms: tuple[str, ...]
     gain: Gain
-    against: dict[str, Gain]
+    against: dict[str, Contrast]
     q: float = NAN
     q_scrambled: float = NAN
 
@@ -60,9 +79,11 @@ class VisualEffects:
         label: the model, as in the claims.
         control: "no image" or "grey image": what the control arm showed.
         sets: names of the image sets that its images are from.
-        rows: the mean over all first, then facet by facet, at last every image.
+        rows: the mean over all first, then facet by facet, at last every image. Of images with
+            sentences the mean over all alone, against nothing but control.
         high_over_low: images of high minus those of low arousal; `UNKNOWN` without both.
-        combined: of families of images with sentences.
+        combined: of families of images with sentences, empty for the others.
+        unparsed_pct, unparsed_control_pct: answers that the filter could not read.
     """
 
     label: str
@@ -75,6 +96,8 @@ class VisualEffects:
     high_over_low: Gain
     combined: tuple[CombinedRow, ...]
     margin_pp: float
+    unparsed_pct: float = NAN
+    unparsed_control_pct: float = NAN
 
     def of(self, facet: Facet) -> list[VisualRow]:
         return [row for row in self.rows if row.facet == facet]
@@ -94,6 +117,7 @@ def visual_effects(
 
 
 def _effects(group: Group, family: str, members: Sequence[int], margin_pp: float) -> VisualEffects:
+    is_combined = all(group.arms[i].text for i in members)
     by_arousal = _grouped(group, members, lambda image: image.arousal)
     high, low = by_arousal.get("high"), by_arousal.get("low")
     images = [_image(group.arms[i]) for i in members]
@@ -102,13 +126,22 @@ def _effects(group: Group, family: str, members: Sequence[int], margin_pp: float
         board=group.board,
         family=family,
         limited=group.limited,
-        control="no image" if group.arms[0].image is None else "grey image",
+        control="grey image" if _shows_grey(group) else "no image",
         sets=tuple(dict.fromkeys(image.set for image in images)),
-        rows=tuple(_rows(group, members)),
-        high_over_low=_over(group, high, low) if high and low else UNKNOWN,
-        combined=tuple(_combined(group, members)),
+        rows=(_whole(group, members),) if is_combined else tuple(_rows(group, members)),
+        high_over_low=_over(group, high, low) if high and low and not is_combined else UNKNOWN,
+        combined=tuple(_combined(group, members)) if is_combined else (),
         margin_pp=margin_pp,
+        unparsed_pct=_unparsed_pct(group, members),
+        unparsed_control_pct=_unparsed_pct(group, [0]),
     )
+
+
+def _whole(group: Group, members: Sequence[int]) -> VisualRow:
+    """The mean over images with sentences."""
+    ids = tuple(group.arms[i].id for i in members)
+    against = {kind: Contrast() for kind in CONTROLS}
+    return VisualRow("all", "all images", ids, _over(group, members, [0]), against)
 
 
 def _rows(group: Group, members: Sequence[int]) -> list[VisualRow]:
@@ -122,7 +155,7 @@ def _rows(group: Group, members: Sequence[int]) -> list[VisualRow]:
     for facet, found in facets:
         own = [_row(group, facet, name, columns) for name, columns in found.items()]
         q = benjamini_hochberg([row.gain.p for row in own])
-        scrambled = benjamini_hochberg([row.against["pixel-scrambled"].p for row in own])
+        scrambled = benjamini_hochberg([row.against["pixel-scrambled"].gain.p for row in own])
         rows += [
             replace(row, q=float(q[i]), q_scrambled=float(scrambled[i]))
             for i, row in enumerate(own)
@@ -140,23 +173,19 @@ def _row(group: Group, facet: Facet, name: str, columns: list[int]) -> VisualRow
     )
 
 
-def _against(group: Group, kind: str, columns: Sequence[int]) -> Gain:
-    """Over the controls of a kind: those of the same images, else of their concepts, else all."""
-    controls = [
-        i
-        for i, arm in enumerate(group.arms)
-        if arm.placebo == kind and (arm.image is not None or kind == "no-image")
-    ]
-    if kind == "grey" and not controls and _shows_grey(group.arms[0]):
-        controls = [0]
-    if not controls:
-        return UNKNOWN
-    shown = [_image(group.arms[i]) for i in columns]
-    ids, concepts = {image.id for image in shown}, {image.concept for image in shown}
-    own = [i for i in controls if _made_from(group.arms[i]) in ids]
-    alike = [i for i in controls if (image := group.arms[i].image) and image.concept in concepts]
-    is_single = len(columns) == 1
-    return _over(group, columns, (own if is_single and own else alike) or controls)
+def _against(group: Group, kind: str, columns: Sequence[int]) -> Contrast:
+    """Over the images' own controls of a kind, or over that which is the same for all."""
+    if kind in OWN_CONTROLS:
+        own = group.own_controls(columns, kind)
+        images, controls = list(own), list(own.values())
+    else:
+        images = list(columns)
+        controls = [i for i, arm in enumerate(group.arms) if arm.placebo == kind][:1]
+        if kind == "grey" and _shows_grey(group):
+            controls = [0]
+    if not images or not controls:
+        return Contrast()
+    return Contrast(_over(group, images, controls), len(images), _over(group, controls, [0]))
 
 
 def _combined(group: Group, members: Sequence[int]) -> list[CombinedRow]:
@@ -165,8 +194,6 @@ def _combined(group: Group, members: Sequence[int]) -> list[CombinedRow]:
     rows = []
     for i in members:
         arm = group.arms[i]
-        if not arm.text:
-            continue
         image = images.get(_image(arm).sha256)
         sentence = sentences.get(arm.text)
         rows.append(
@@ -203,12 +230,12 @@ def _image(arm: RunArm) -> StimulusImage:
     return arm.image
 
 
-def _made_from(arm: RunArm) -> str | None:
-    """The image that a control image belongs to."""
-    if arm.image is None:
-        return None
-    return arm.image.id if arm.image.derived else arm.image.twin_of
+def _shows_grey(group: Group) -> bool:
+    """Whether control showed a grey image: it is how the run was asked, and no image of a set."""
+    return group.head.settings.get("control_image") == "grey"
 
 
-def _shows_grey(arm: RunArm) -> bool:
-    return arm.image is not None and arm.image.derived == "grey"
+def _unparsed_pct(group: Group, columns: Sequence[int]) -> float:
+    cells = group.unparsed[:, list(columns)]
+    asked = ~np.isnan(group.scores[:, list(columns)])
+    return 100 * float(cells[asked].mean()) if asked.any() else NAN

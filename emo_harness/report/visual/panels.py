@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from emo_harness.effects import Gain
 from emo_harness.report import verdict_words
@@ -13,7 +13,6 @@ from emo_harness.report.claims import FamilyClaim
 from emo_harness.report.figures.forest import ForestRow, ForestTerms, forest
 from emo_harness.report.numerals import (
     count_cell,
-    counted,
     decimals_for,
     gain,
     gain_cell,
@@ -22,16 +21,14 @@ from emo_harness.report.numerals import (
     text_cell,
 )
 from emo_harness.report.plain_text import slug
-from emo_harness.report.visual.effects import CONTROLS, CombinedRow, VisualEffects, VisualRow
+from emo_harness.report.visual.effects import CombinedRow, VisualEffects, VisualRow
+from emo_harness.report.visual.words import asked, panel_sentence, told_gain
 
+PART = (
+    " In the table “3 of 6” after a contrast says that so many of the row's images have a control "
+    "of that kind, and are held against their own."
+)
 FACETS = {"concept": "by concept", "level": "by level of need", "arousal": "by arousal"}
-CONTROL_NAMES = {
-    "neutral": "neutral twins",
-    "pixel-scrambled": "pixel-scrambled",
-    "phase-scrambled": "phase-scrambled",
-    "grey": "plain grey",
-    "no-image": "no image",
-}
 ROW_COLUMNS = (
     Column("images"),
     Column("by", filtered=True),
@@ -89,75 +86,51 @@ def beside_sentences(claims: Sequence[FamilyClaim], visual: Sequence[VisualEffec
 
 
 def _panel(one: VisualEffects, number: int) -> list[Block]:
-    asked = _asked(one)
-    title = f"Gains of {one.family} images, {asked}, {one.label}"
+    title = f"Gains of {one.family} images, {asked(one)}, {one.label}"
     name = f"visual-{slug(one.family)}-{number}"
     decimals = decimals_for([_half(row.gain) for row in one.rows])
-    blocks: list[Block] = [Prose(panel_sentence(one, decimals))]
-    blocks.append(_figure(one, name, title, decimals))
-    if one.combined:
-        blocks.append(
-            Table(
-                f"{name}-combined",
-                f"An image with a sentence, {asked}, {one.label}",
-                COMBINED_COLUMNS,
-                [_combined_cells(row, decimals) for row in one.combined],
-            )
-        )
-    return blocks
-
-
-def panel_sentence(one: VisualEffects, decimals: int) -> str:
-    """What the images of a family did, and whether it is more than that of any image."""
-    whole = one.rows[0]
-    told = (
-        f"{one.label}, {_asked(one)}, {one.family}: {counted(len(whole.arms), 'image')} of "
-        f"the set {' and '.join(one.sets)} changed the score by {_told(whole.gain, decimals)} over "
-        f"control ({one.control})."
+    told = Prose(panel_sentence(one, decimals))
+    if not one.combined:
+        return [told, _figure(one, name, title, decimals)]
+    table = Table(
+        f"{name}-combined",
+        f"An image with a sentence, {asked(one)}, {one.label}",
+        COMBINED_COLUMNS,
+        [_combined_cells(row, decimals) for row in one.combined],
     )
-    compared = [
-        f"{_told(whole.against[kind], decimals)} over {_plural(kind)}"
-        for kind in CONTROLS
-        if not math.isnan(whole.against[kind].mean_pp)
-    ]
-    if compared:
-        told += f" Held against other images: {', '.join(compared)}."
-    if not math.isnan(one.high_over_low.mean_pp):
-        told += f" Images of high arousal minus those of low: {_told(one.high_over_low, decimals)}."
-    return f"{told} {_meaning(whole)}"
-
-
-def _meaning(whole: VisualRow) -> str:
-    twin, scrambled = whole.against["neutral"], whole.against["pixel-scrambled"]
-    if math.isnan(twin.mean_pp) and math.isnan(scrambled.mean_pp):
-        return "No control image was asked, so emotion cannot be told from any image's effect."
-    known = [g for g in (twin, scrambled) if not math.isnan(g.mean_pp)]
-    if all(_is_clear(g) for g in known) and len({g.mean_pp > 0 for g in known}) == 1:
-        return "That is more than the mere presence of an image does."
-    if _is_clear(whole.gain):
-        return "It cannot be told from what the mere presence of an image does."
-    return "An effect of what the images show is not seen here."
+    return [told, table]
 
 
 def _figure(one: VisualEffects, name: str, title: str, decimals: int) -> Figure:
-    lines = [_line(one.rows[0], f"all {len(one.rows[0].arms)} images", decimals)]
+    whole = one.rows[0]
+    n = len(whole.arms)
+    lines = [_line(whole, "1 image" if n == 1 else f"all {n} images", decimals)]
     for facet, heading in FACETS.items():
         own = [row for row in one.rows if row.facet == facet]
         if len(own) > 1:
             lines.append(ForestRow(heading))
             lines += [_line(row, f"{row.name}, {len(row.arms)}", decimals) for row in own]
     alt = f"Forest plot. {title}. " + " ".join(
-        f"{row.name}: {_told(row.gain, decimals)}." for row in one.rows if row.facet != "image"
+        f"{row.name}: {told_gain(row.gain, decimals)}." for row in one.rows if row.facet != "image"
     )
     terms = ForestTerms(
         f"gain over {one.control}, pp (band: margin of {one.margin_pp:g} pp)",
         "95% interval",
         "their pixel-scrambled copies",
     )
+    copied = whole.against["pixel-scrambled"].n_images
+    some = "" if copied in (0, n) else f" (of the {copied} of {n} images that have one)"
+    part = any(
+        found.n_images not in (0, len(r.arms)) for r in one.rows for found in r.against.values()
+    )
+    diamonds = (
+        f" Diamonds: pixel-scrambled copies{some}, which is what an image without a scene does."
+        if copied
+        else ""
+    )
     return Figure(
         name,
-        f"{title}. The diamonds are copies of the same images with their pixels in random "
-        "order: what an image without a scene does. Right: gain [95% interval] in pp.",
+        f"{title}. Right, and in the table: gain [95% interval] in pp.{diamonds}{PART if part else ''}",
         alt,
         forest(lines, one.margin_pp, name, title, alt, terms),
         Table(f"{name}-table", title, ROW_COLUMNS, [_cells(row, decimals) for row in one.rows]),
@@ -165,13 +138,13 @@ def _figure(one: VisualEffects, name: str, title: str, decimals: int) -> Figure:
 
 
 def _line(row: VisualRow, label: str, decimals: int) -> ForestRow:
-    found, scrambled = row.gain, row.against["pixel-scrambled"]
+    found = row.gain
     return ForestRow(
         label,
         found.mean_pp,
         found.low_pp,
         found.high_pp,
-        placebo=found.mean_pp - scrambled.mean_pp,
+        placebo=row.against["pixel-scrambled"].controls_gain.mean_pp,
         numbers=gain(found.mean_pp, found.low_pp, found.high_pp, decimals),
         tone=verdict_words.bounds_tone(found.low_pp, found.high_pp),
     )
@@ -185,12 +158,12 @@ def _cells(row: VisualRow, decimals: int) -> list[Cell]:
         count_cell(row.gain.n),
         _gain_cell(row.gain, decimals),
         probability_cell(row.q),
-        _gain_cell(row.against["neutral"], decimals),
-        _gain_cell(row.against["pixel-scrambled"], decimals),
+        _contrast_cell(row, "neutral", decimals),
+        _contrast_cell(row, "pixel-scrambled", decimals),
         probability_cell(row.q_scrambled),
-        _gain_cell(row.against["phase-scrambled"], decimals),
-        _gain_cell(row.against["grey"], decimals),
-        _gain_cell(row.against["no-image"], decimals),
+        _contrast_cell(row, "phase-scrambled", decimals),
+        _contrast_cell(row, "grey", decimals),
+        _contrast_cell(row, "no-image", decimals),
     ]
 
 
@@ -227,27 +200,16 @@ def _gain_cell(found: Gain, decimals: int) -> Cell:
     return gain_cell(found.mean_pp, found.low_pp, found.high_pp, decimals, tone)
 
 
-def _told(found: Gain, decimals: int) -> str:
-    return f"{gain(found.mean_pp, found.low_pp, found.high_pp, decimals)} pp"
-
-
-def _plural(kind: str) -> str:
-    name = CONTROL_NAMES[kind]
-    return (
-        f"their {name}" if kind == "neutral" else f"their {name} copies" if "-s" in kind else name
-    )
-
-
-def _asked(one: VisualEffects) -> str:
-    return f"{one.board.benchmark}, {MODES.get(one.board.mode, one.board.mode)}"
+def _contrast_cell(row: VisualRow, kind: str, decimals: int) -> Cell:
+    found = row.against[kind]
+    cell = _gain_cell(found.gain, decimals)
+    if found.n_images in (0, len(row.arms)):
+        return cell
+    return replace(cell, text=f"{cell.text} ({found.n_images} of {len(row.arms)})")
 
 
 def _half(found: Gain) -> float:
     return (found.high_pp - found.low_pp) / 2
-
-
-def _is_clear(found: Gain) -> bool:
-    return verdict_words.bounds_tone(found.low_pp, found.high_pp) != "quiet"
 
 
 def _key(claim: FamilyClaim) -> tuple[object, ...]:
