@@ -47,6 +47,7 @@ class Design:
 
     Attributes:
         rare_loss: share of questions that every stimulus breaks (a refusal, an unreadable answer).
+        common: share of the noise that all stimuli have in common, so that they answer alike.
     """
 
     n_questions: int
@@ -56,6 +57,7 @@ class Design:
     effect: float = 0.0
     stimulus_sd: float = 0.0
     rare_loss: float = 0.0
+    common: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ def draw(design: Design, rng: np.random.Generator) -> Draw:
     shift = design.effect + design.stimulus_sd * rng.standard_normal(m)
     ability = math.sqrt(design.question_share) * rng.standard_normal((n, 1))
     noise = math.sqrt(1 - design.question_share) * rng.standard_normal((n, m + 1))
+    if design.common:
+        shared = math.sqrt(1 - design.question_share) * rng.standard_normal((n, 1))
+        noise[:, 1:] *= math.sqrt(1 - design.common)
+        noise[:, 1:] += math.sqrt(design.common) * shared
     latent = base + ability + noise
     kept = rng.random((n, 1)) >= design.rare_loss
     return Draw(
@@ -159,6 +165,11 @@ def narrow_gain(arms: Floats, control: Floats) -> Gain:
     return paired_gain(arms, control, level=EQUIVALENCE_LEVEL)
 
 
+def rejects(one: Draw, design: Design) -> bool:
+    """Whether the p-value of a family's mean gain is at most 0.05."""
+    return paired_gain(one.arms, one.control).p <= ALPHA
+
+
 def effect_of_gain(accuracy: float, gain: float) -> float:
     """The latent effect that changes the accuracy by `gain` (a share)."""
     return float(stats.norm.ppf(accuracy + gain) - stats.norm.ppf(accuracy))
@@ -176,6 +187,7 @@ def grid(
     return [Design(*values) for values in itertools.product(*axes)]
 
 
+ALPHA = 0.05
 QUESTIONS = (30, 100, 400, 2000)
 ACCURACIES = (0.05, 0.3, 0.6, 0.95)
 SHARES = (0.5, 0.9, 0.99)
@@ -189,6 +201,7 @@ STUDIES: dict[str, Callable[[Draw, Design], bool]] = {
     "false_claims": claims_any_family,
     "false_population_claims": claims_population,
     "false_no_difference": says_no_difference,
+    "false_p": rejects,
 }
 
 
@@ -219,6 +232,12 @@ def designs() -> dict[str, list[Design]]:
             (250, 2000), (10, 30), (0.5,), (0.5, 0.9), (0.0,), (0.1, 0.4)
         ),
         "false_no_difference": at_margin,
+        "false_p": [
+            Design(n, m, 0.8, share, common=common)
+            for n, m, share, common in itertools.product(
+                (60, 100, 250), (2, 12, 22), (0.9, 0.97, 0.99), (0.0, 0.5, 0.9)
+            )
+        ],
     }
 
 

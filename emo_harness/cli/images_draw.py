@@ -45,6 +45,7 @@ def command(
             "concepts": list(dict.fromkeys(entry.concept for entry in images)),
             "size": drawn.entries[0].width,
             "bytes": n_bytes,
+            "equal": drawn.equal(),
         }
         typer.echo(json.dumps(told))
         return
@@ -52,4 +53,6 @@ def command(
         f"drawn: {len(images)} images of {len({entry.concept for entry in images})} concepts "
         f"and {len(drawn.entries) - len(images)} neutral twins, {n_bytes / 1e6:.1f} MB"
     )
+    for group in drawn.equal():
+        typer.echo(f"the same image to the pixel: {' = '.join(group)}")
     typer.echo(f"look at them: {out / SHEET}; as a table: emo images show {out}")

@@ -72,8 +72,7 @@ def _notes(result: RatingResult) -> Iterator[str]:
         for name, found in result.norms.items():
             rank = gain(found.value, found.low, found.high, decimals=2)
             yield f"{name} against human norms: " + (
-                result.why_no_norms[name]
-                or f"rank correlation {rank} over {count(found.n)} images"
+                result.why_no_norms[name] or f"rank correlation {rank} over {count(found.n)} images"
             )
     for told in result.remarks:
         yield f"warning: {told}"

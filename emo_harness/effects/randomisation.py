@@ -60,10 +60,11 @@ def relabelling_test(
 
     If stimuli change nothing, the m + k answers to one question are exchangeable; where they are
     not (stimuli change answers, but alike and as often for the better), p is far too small, and
-    `mean_test` is the one to take. The test counts how often dealing the labels at random gives a mean difference at least as far from zero as
-    the one observed. With one arm and one base it is McNemar's exact test. Right-or-wrong scores
-    are treated exactly (the number right in the base is a sum of hypergeometric variables);
-    graded ones by drawing, or by the normal limit where more than `DRAWN_UNTIL` questions differ.
+    `mean_test` is the one to take. The test counts how often dealing the labels at random gives a
+    mean difference at least as far from zero as the one observed. With one arm and one base it is
+    McNemar's exact test. Right-or-wrong scores are treated exactly (the number right in the base is
+    a sum of hypergeometric variables); graded ones by drawing, or by the normal limit where more
+    than `DRAWN_UNTIL` questions differ.
 
     Args:
         arms: (n, m) float64 scores in [0, 1].

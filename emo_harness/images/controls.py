@@ -1,8 +1,9 @@
 """Images that control for the presence of an image: plain grey, and scrambled copies.
 
 A scrambled copy keeps what an image is made of and loses what it shows: all its pixels in another
-order (same colours), or all its spatial frequencies with other phases (same coarseness, contrasts
-and mixture of colours). Where an effect is there for copies too, it is not one of what is shown.
+order (same colours), or all its spatial frequencies with other phases (same coarseness and mixture
+of colours; less contrast where the range of levels has no room for it). Where an effect is there
+for copies too, it is not one of what is shown.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ Levels = NDArray[np.float32]
 MID_GREY = 128
 # Of a phase-scrambled copy's amplitude spectrum from its image's, at equal contrast.
 SPECTRUM_TOLERANCE = 0.05
+# A larger image is scrambled at this size and scaled back: models see less of it anyway.
+MOST_SCRAMBLED_PIXELS = 4_000_000
 # More would bring more contrast, and the image back: its own phases fit its range best.
 _ROUNDS = 10
 _HALVINGS = 8
@@ -60,7 +63,7 @@ def pixel_scrambled(image: Image, rng: np.random.Generator) -> Image:
 
 
 def phase_scrambled(image: Image, rng: np.random.Generator) -> Image:
-    r"""All spatial frequencies with other phases: the same amplitude spectrum, nothing to see.
+    r"""All spatial frequencies with other phases: its amplitude spectrum but for a factor.
 
     Of each channel's spectrum F_c(u, v) the copy has F_c(u, v) exp(i t(u, v)), with one field of
     random phases t = -t(-u, -v) for all channels, so that their cross-spectra, and with them which
@@ -71,8 +74,9 @@ def phase_scrambled(image: Image, rng: np.random.Generator) -> Image:
     fitted to the range: the copy is clipped, and t becomes the field nearest to what is left,
     arg sum_c conj(F_c) G_c of its spectrum G, a few times over (after Schreiber and Schmitz 1996).
     Then contrast is taken off about the mean until clipping moves the spectrum by at most
-    `SPECTRUM_TOLERANCE` of what it is; `spectrum_match` tells how much contrast was kept. Means of
-    channels stay within half a level of 255.
+    `SPECTRUM_TOLERANCE` of what it is, all channels together; `spectrum_match` tells how much
+    contrast was kept. Means of channels stay within half a level of 255. Above
+    `MOST_SCRAMBLED_PIXELS` the copy lacks the finest frequencies.
 
     Args:
         image: RGB.
@@ -81,6 +85,12 @@ def phase_scrambled(image: Image, rng: np.random.Generator) -> Image:
     from PIL import Image
     from scipy import fft
 
+    n_pixels = image.width * image.height
+    if n_pixels > MOST_SCRAMBLED_PIXELS:
+        scale = (MOST_SCRAMBLED_PIXELS / n_pixels) ** 0.5
+        size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
+        small = image.convert("RGB").resize(size, Image.Resampling.BOX)
+        return phase_scrambled(small, rng).resize(image.size, Image.Resampling.BILINEAR)
     levels = np.asarray(image.convert("RGB"), dtype=np.float32)
     shape = levels.shape[:2]
     spectrum = fft.rfft2(levels, axes=(0, 1))

@@ -62,6 +62,13 @@ class ImageSet:
         """The neutral twin of an image."""
         return self._twins.get(image_id)
 
+    def equal(self) -> list[list[str]]:
+        """Ids of images that are one and the same to the pixel, in groups."""
+        groups: dict[str, list[str]] = {}
+        for entry in self.entries:
+            groups.setdefault(entry.sha256, []).append(entry.id)
+        return [group for group in groups.values() if len(group) > 1]
+
     @cached_property
     def _by_id(self) -> dict[str, ImageEntry]:
         return {entry.id: entry for entry in self.entries}

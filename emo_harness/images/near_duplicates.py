@@ -3,8 +3,8 @@
 The hash is imagehash's pHash of 256 bits: which of the 16 x 16 lowest frequencies of a small grey
 copy lie above their median. Scaling, recompression and brightness leave it nearly alone. It knows
 no colour; one drawing before two plain backgrounds is found where they are about as bright as each
-other (0 to 40 bits, half of the pairs within 16), an image that was cropped or mirrored is not. The usual 64 bits do not do: faces that differ in their mouths
-alone are one image to them.
+other (0 to 40 bits, half of the pairs within 16). An image that was cropped or mirrored is not
+found. The usual 64 bits do not do: faces that differ in their mouths alone are one image to them.
 """
 
 from __future__ import annotations

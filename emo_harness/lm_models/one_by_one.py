@@ -36,9 +36,9 @@ def score_by_itself(
     if not option and context == context.rstrip():
         return 0.0, True
     before, whole = texts_of_pair(context, option)
+    n_context = _length(encoder, before, images)
     made = encoder.processed(whole, images)
     ids = made["input_ids"][0].cpu().numpy()
-    n_context = _length(encoder, before, images)
     n_option = len(ids) - n_context
     require_tokens(ids[n_context:], option)
     require_room(n_option, lm.max_length)

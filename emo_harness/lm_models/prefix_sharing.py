@@ -213,6 +213,14 @@ class PrefixSharing(HFLM):
         if isinstance(rule, str):
             yield from self._continued_by_host(requests, indices, rule)
             return
+        keeps = self.cache_hook.dbdict is not None
+        if rule.do_sample and keeps and not requests[indices[0]].args[1].get("do_sample"):
+            # lm-eval's cache looks at `do_sample` alone.
+            log.warning(
+                "answers are drawn (temperature=%s) without do_sample=True, so that --use_cache "
+                "keeps the first draw for all repeats of a question; with it nothing is kept",
+                rule.temperature,
+            )
         room = self.max_length - rule.max_tokens
         if room <= 0:
             raise UserError(

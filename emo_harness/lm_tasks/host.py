@@ -25,8 +25,6 @@ from emo_harness.lm_tasks.expand import task_names, write_expanded
 from emo_harness.lm_tasks.options import METADATA_KEY, read_options
 from emo_harness.stimuli import select
 
-log = logging.getLogger(__name__)
-
 OVERLAY = "emo_harness"
 PREFIX = "emo_"
 STEER = "--steer"
@@ -186,13 +184,6 @@ def _own_cache(config: Any) -> str:
     """The path of answers that these models and settings share with no others."""
     from emo_harness.lm_models.answer_cache import answer_key, prepare_cache
 
-    drawn = config.gen_kwargs or {}
-    if drawn.get("temperature") and drawn.get("do_sample") is None:
-        log.warning(
-            "--gen_kwargs has a temperature without do_sample: --use_cache then keeps what was "
-            "drawn first, for every repeat of a question; do_sample=True draws anew and keeps "
-            "nothing"
-        )
     chat = ("apply_chat_template", "system_instruction", "fewshot_as_multiturn")
     key = answer_key(
         config.model,

@@ -11,7 +11,8 @@ from emo_harness.report.contents import ReportContents
 from emo_harness.report.effect_table import ALL_SUBTASKS, EffectRow
 from emo_harness.report.placed import placement_title
 
-Key = tuple[str, str, str, str, str]
+Key = tuple[str, str, str, str, str, str]
+CONTROLS = {"none": "over no image", "grey": "over a grey image"}
 MODES = {"zeroshot": "zero-shot", "mc": "mc (log-likelihood)", "cot": "cot (worked examples)"}
 
 
@@ -65,10 +66,10 @@ def boards(contents: ReportContents) -> list[Board]:
         for key in [_key(row)] if row.kind != "placebo" else _asked_like(row, claims):
             if key in rows:
                 rows[key].append(row)
-    differing = [i for i in range(5) if len({key[i] for key in claims}) > 1]
+    differing = [i for i in range(6) if len({key[i] for key in claims}) > 1]
     return [
         Board(
-            title=_title(own, range(5)),
+            title=_title(own, range(6)),
             short=_title(own, differing),
             claims=tuple(own),
             rows=tuple(rows[key]),
@@ -83,17 +84,19 @@ def _key(item: FamilyClaim | EffectRow) -> Key:
 
 def _asked_like(row: EffectRow, keys: dict[Key, list[FamilyClaim]]) -> list[Key]:
     """Placebos were asked beside every family of their task."""
-    return [key for key in keys if key[:4] == _key(row)[:4]]
+    return [key for key in keys if key[:-1] == _key(row)[:-1]]
 
 
 def _title(claims: Sequence[FamilyClaim], parts: Sequence[int]) -> str:
-    benchmark, mode, _, asked, family = _key(claims[0])
+    benchmark, mode, _, asked, control, family = _key(claims[0])
     words = {
         0: benchmark,
         1: MODES.get(mode, mode),
         2: placement_title(claims),
-        4: family,
+        5: family,
     }
+    if control:
+        words[4] = CONTROLS.get(control, control)
     if 3 in parts and asked != family:
         words[3] = f"asked as {asked}"
     return " · ".join(words[i] for i in sorted(words) if i in parts)

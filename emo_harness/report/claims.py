@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from emo_harness.report.board_key import BoardKey
@@ -121,4 +122,5 @@ class FamilyClaim:
 
     @property
     def board(self) -> BoardKey:
-        return BoardKey(self.benchmark, self.mode, self.placement, self.asked)
+        control = json.loads(self.settings).get("control_image", "")
+        return BoardKey(self.benchmark, self.mode, self.placement, self.asked, control)

@@ -137,7 +137,9 @@ def test_what_was_planted_is_found(tmp_path: Path) -> None:
     for part in found["concepts"]:
         assert part["accuracy"][0] == 1 and part["accuracy"][1] < 1
         assert part["chance"] == pytest.approx(1 / 3)
-        assert part["contrast"][1] > 0 and part["n_pairs"] == part["n"] == part["n_twins"] == 4
+        # The images are so alike that there is no spread to make an interval of.
+        assert part["contrast"][0] > 0 and part["contrast"][1:] == [None, None]
+        assert part["n_pairs"] == part["n"] == part["n_twins"] == 4
         assert part["alignment"] > 0.5
     assert [part["family"] for part in found["families"]] == ["attack", "prompt", "all"]
     assert found["families"][-1]["n"] == found["n_images"] == found["n_twins"] == 12

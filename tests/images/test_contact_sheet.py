@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from emo_harness.images import load_image_set
+from emo_harness.images import ImageEntry, load_image_set
 from emo_harness.images.contact_sheet import MOST_LINES, TWIN, contact_sheet, save_sheet, set_rows
 
 COLOURS = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 0, 250), (0, 250, 250)]
@@ -75,9 +77,7 @@ def entries(n_concepts: int, n_each: int, *, twins: bool) -> list[ImageEntry]:
     """Of a set that lies nowhere."""
     likeness = load_image_set("emoji").entries[0]
     return [
-        likeness.model_copy(
-            update={"id": f"c{c}-{n}{end}", "concept": f"c{c}", "twin_of": own}  # type: ignore[dict-item]
-        )
+        likeness.model_copy(update={"id": f"c{c}-{n}{end}", "concept": f"c{c}", "twin_of": own})
         for c in range(n_concepts)
         for n in range(n_each)
         for end, own in (("", None), *((("-twin", f"c{c}-{n}"),) if twins else ()))

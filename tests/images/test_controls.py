@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from emo_harness.images import load_image_set
+from emo_harness.images import controls, load_image_set
 from emo_harness.images.controls import (
     SPECTRUM_TOLERANCE,
     grey,
@@ -89,6 +89,24 @@ def test_phase_scrambled_emoji_keep_spectrum_and_means_and_lose_the_image() -> N
         channels = np.tile(mean_levels(image), len(levels) // 3)
         likeness = np.corrcoef(levels - channels, mixed - channels)[0, 1]
         assert abs(likeness) < 0.5, image_id
+
+
+def test_large_image_is_scrambled_at_a_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controls, "MOST_SCRAMBLED_PIXELS", 20_000)
+    sizes: list[tuple[int, ...]] = []
+    clipped = controls._clipped
+    monkeypatch.setattr(
+        controls, "_clipped", lambda copy, *a: sizes.append(copy.shape) or clipped(copy, *a)
+    )
+    for image_id, image in shipped():
+        copy = phase_scrambled(image, rng_of(image))
+        assert copy.size == image.size
+        assert max(height * width for height, width, _ in sizes) <= 20_000
+        match = spectrum_match(image, copy)
+        assert match.error < 0.2 and match.contrast > 0.25, image_id
+        assert np.abs(mean_levels(image) - mean_levels(copy)).max() < 1.5, image_id
+    long = random_image(50_000, 1, 1)
+    assert phase_scrambled(long, rng_of(long)).size == (50_000, 1)
 
 
 def test_amplitudes_are_those_of_the_full_transform() -> None:

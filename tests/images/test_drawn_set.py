@@ -12,6 +12,7 @@ from PIL import Image
 
 from emo_harness.errors import UserError
 from emo_harness.images import Drawn, ImageEntry, load_image_set, write_manifest
+from emo_harness.images.controls import phase_scrambled, rng_of, spectrum_match
 from emo_harness.images.drawing import draw
 from emo_harness.images.drawn_set import SHEET, draw_set
 from emo_harness.images.emoji_plan import EmojiPlan, caption, load_emoji_plan
@@ -190,6 +191,17 @@ def test_shipped_images_are_rgb_of_336_pixels_and_all_different() -> None:
         assert read_facts(shipped.path(entry)) == facts_of(entry)
     images = [entry.sha256 for entry in shipped.entries if entry.twin_of is None]
     assert len(set(images)) == len(images)
+
+
+def test_readme_of_the_shipped_set_tells_of_equal_images_and_of_lost_contrast() -> None:
+    shipped = load_image_set("emoji")
+    said = " ".join((shipped.folder / "README.md").read_text("utf-8").split())
+    assert shipped.equal()
+    for group in shipped.equal():
+        assert " = ".join(f"`{one}`" for one in group) in said
+    least = shipped.open(shipped.entry("surprise-1"))
+    kept = spectrum_match(least, phase_scrambled(least, rng_of(least))).contrast
+    assert f"least {kept:.2f} (`surprise-1`)" in said
 
 
 def test_shipped_twin_has_everything_of_its_image_but_the_glyphs() -> None:

@@ -104,5 +104,16 @@ def test_false_alarms_are_as_rare_as_they_say() -> None:
     assert alarms / 300 <= 0.08
 
 
+def test_a_fact_that_differs_by_the_same_in_all_pairs_differs_though_it_has_no_p() -> None:
+    rng = np.random.default_rng(2)
+    images = [ImageFacts(*rng.random(4), 512, 64, 900) for _ in range(6)]
+    twins = [ImageFacts(*rng.random(4), 336, 64, 900) for _ in range(6)]
+    found = fact_differences([*images, *twins], np.arange(6), np.arange(6, 12))
+    rows = {row.fact: row for row in found}
+    assert rows["width"].differs and not rows["height"].differs
+    for name, mean in (("width", 176), ("height", 0)):
+        assert rows[name].difference.mean == mean and np.isnan(rows[name].p_adjusted)
+
+
 def test_no_pair_no_table() -> None:
     assert fact_differences([], np.array([], int), np.array([], int)) == []

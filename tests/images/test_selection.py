@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from PIL import Image
 
 from emo_harness.errors import UserError
-from emo_harness.images import load_image_set, pixels_sha256
+from emo_harness.images import MANIFEST, load_image_set, pixels_sha256
+from emo_harness.images.controls import spectrum_match
 from emo_harness.images.selection import VisualStimuli, visual_stimuli
 from emo_harness.images.shared_image import SharedImage
 from emo_harness.stimuli import select
@@ -146,6 +148,27 @@ def test_controls_are_the_same_in_every_process_and_of_their_image(folder: Path)
     original = first.image(first.named(["img:fear-1"])[0].image)  # type: ignore[arg-type]
     pixels = [np.asarray(p).reshape(-1, 3) for p in (original, first.image(mixed.image))]
     assert sorted(map(tuple, pixels[0])) == sorted(map(tuple, pixels[1]))
+
+
+def test_a_phase_scrambled_copy_says_what_it_kept(stimuli: VisualStimuli) -> None:
+    for name in ("img:phase-scrambled:fear-1", "img:pixel-scrambled:fear-1", "img:fear-1"):
+        [one] = stimuli.named([name])
+        assert one.image is not None
+        if one.image.derived != "phase-scrambled":
+            assert one.image.contrast_kept is None and one.image.spectrum_error is None
+            continue
+        original = stimuli.image_set.open(stimuli.image_set.entry("fear-1"))
+        match = spectrum_match(original, stimuli.image(one.image))
+        assert (one.image.contrast_kept, one.image.spectrum_error) == (match.contrast, match.error)
+
+
+def test_grey_is_not_made_of_a_size_that_only_the_manifest_tells(tmp_path: Path) -> None:
+    folder = write_image_set(tmp_path / "set", per_concept=1)
+    lines = (folder / MANIFEST).read_text().splitlines()
+    first = json.loads(lines[0]) | {"width": 7_000, "height": 7_000}
+    (folder / MANIFEST).write_text("\n".join([json.dumps(first), *lines[1:]]))
+    with pytest.raises(UserError, match="as the manifest says"):
+        VisualStimuli(load_image_set(folder)).grey()
 
 
 def test_controls_are_of_the_images_that_are_arms(stimuli: VisualStimuli) -> None:

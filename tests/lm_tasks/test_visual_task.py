@@ -286,6 +286,22 @@ def test_numbers_in_lm_evals_table(
     assert row[f"{metric}_worst,{filter_name}"] == 0.0
 
 
+def test_images_are_held_against_their_own_controls_and_never_anothers(
+    visual: Callable[..., Any],
+) -> None:
+    wrong = ["img:fear-1", "img:fear-1-twin", "img:pixel-scrambled:fear-1"]
+    row = evaluated(visual(), [*wrong, "img:fear-2", "img:sadness-2"])["results"][TASK]
+    # Fear-1 is as its twin is, and what fear-2 and sadness-2 do, without a twin, has no part in it.
+    assert row["exact_match_gain,flexible-extract"] == -0.75
+    assert row["exact_match_gain_vs_placebo,flexible-extract"] == 0.0
+    assert row["exact_match_gain_vs_scrambled,flexible-extract"] == -0.25
+    beside = visual(stimuli=["img:fear-1", "img:fear-2", "img:fear-2+ea01"])
+    names = set(beside.aggregation())
+    assert {"exact_match_gain_vs_placebo", "exact_match_gain_vs_scrambled"} <= names
+    assert not any("attack+visual-attack_gain_vs" in name for name in names)
+    assert "img:fear-1-twin" in arm_ids(beside)
+
+
 def test_families_beside_the_tasks_own_are_reported_by_name(visual: Callable[..., Any]) -> None:
     task = visual(stimuli=["img:fear-1", "img:fear-2+ea01", "ea01"])
     row = evaluated(task, ["img:fear-2+ea01"])["results"][TASK]
@@ -344,6 +360,14 @@ def test_the_asking_model_is_found_without_a_chat_template(
     with pytest.raises(UserError, match="cannot have both"):
         evaluated(visual(control_image="none"), [])
     assert evaluated(visual(control_image="grey"), [])
+
+
+def test_the_asking_model_is_found_behind_its_kept_answers(
+    visual: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ImageLM.generate_until, "__module__", "lm_eval.models.hf_vlms")
+    with pytest.raises(UserError, match="cannot have both"):
+        evaluated(visual(control_image="none"), [], use_cache=str(tmp_path / "kept"))
 
 
 def test_a_text_model_is_refused_before_it_is_loaded() -> None:

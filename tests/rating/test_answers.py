@@ -12,7 +12,7 @@ from emo_harness.rating.questions import QUESTIONS, RATINGS
 SCALES = (
     "1 to 9",
     "1-9",
-    "1 – 9",  # noqa: RUF001
+    "1 – 9",
     "1..9",
     "from 1 .. 9",
     "from 1 (very unpleasant) to 9 (very pleasant)",

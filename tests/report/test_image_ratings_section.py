@@ -10,6 +10,7 @@ import pytest
 
 from emo_harness.errors import UserError
 from emo_harness.rating import rate_images, rating_result
+from emo_harness.report.blocks import Figure, Table
 from emo_harness.report.page import render
 from emo_harness.report.sections.image_ratings import section
 from tests.rating.test_rating import BrightnessRater, a_set, grey
@@ -52,3 +53,26 @@ def test_a_broken_file_is_told(tmp_path: Path) -> None:
     made = contents(models=1, subtasks=2, stimuli=2)
     with pytest.raises(UserError, match=r"image_ratings\.json"):
         section(replace(made, run_folders=(tmp_path,)))
+
+
+def test_many_concepts_stay_readable(tmp_path: Path) -> None:
+    n = 700
+    image_set = a_set(tmp_path, [10, 200] * n)
+    entries = [
+        entry.model_copy(update={"concept": f"concept-{entry.id.split('-')[1]}"})
+        for entry in image_set.entries
+    ]
+    rated = rate_images(BrightnessRater(), [grey(10), grey(200)] * n)
+    result = rating_result("m", "likelihood", image_set, entries, rated)
+    (tmp_path / "posthoc").mkdir()
+    (tmp_path / "posthoc" / "image_ratings.json").write_text(json.dumps(result.as_json()))
+    found = section(contents(models=1, subtasks=2, stimuli=2, run_folders=(tmp_path,)))
+    assert found is not None
+    (figure,) = (block for block in found.blocks if isinstance(block, Figure))
+    assert len(figure.alt) < 500 and "700 concepts" in figure.caption
+    assert len(figure.table.rows) == 600 and "800 more" in figure.table.caption
+    (table,) = (block for block in found.blocks if isinstance(block, Table))
+    assert table.rows[0][0].text == "(all)" and len(table.rows) == 41
+    assert "660 more" in table.caption
+    # A pair has no spread, nor have equal differences.
+    assert "all 700 alike" in table.rows[0][3].text

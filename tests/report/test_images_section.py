@@ -173,6 +173,29 @@ def test_chance_stands_beside_accuracy(tmp_path: Path) -> None:
     assert "not told from guessing: fear" in shown.text
 
 
+def test_families_come_first_and_a_table_of_few_rows_is_whole(tmp_path: Path) -> None:
+    made = numbers()
+    made["concepts"] = [part(f"concept-{n}") for n in range(24)]
+    shown, _ = page(tmp_path / "few", made, tmp_path / "out-few")
+    assert shown.tables["images-0-concepts"][1][0] == "all of the family"
+    before = (
+        '<div class="scroll whole" tabindex="0" role="region" aria-label="By concept and family">'
+    )
+    assert before in shown.markup
+    made["concepts"].append(part("one-more"))
+    shown, _ = page(tmp_path / "many", made, tmp_path / "out-many")
+    assert before not in shown.markup
+
+
+def test_the_share_of_emotions_found_is_told_with_what_guessing_would_reach(
+    tmp_path: Path,
+) -> None:
+    shown, _ = page(tmp_path / "run", numbers(), tmp_path / "out")
+    assert "the own emotion among 7 in 50% [10, 90], guessing 14%" in shown.text.replace(
+        "\u00a0", " "
+    )
+
+
 def test_the_numbers_hold_every_image_and_no_pixel(tmp_path: Path) -> None:
     _, told = page(tmp_path / "run", numbers(), tmp_path / "out")
     grid = next(block for block in section_of(told)["blocks"] if block["kind"] == "images")

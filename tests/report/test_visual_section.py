@@ -12,11 +12,17 @@ import numpy as np
 import pytest
 
 from emo_harness.effects import mde_pp, paired_gain
+from emo_harness.report.blocks import Section, Table
+from emo_harness.report.boards import boards
 from emo_harness.report.contents import ReportContents
+from emo_harness.report.effect_table import effect_rows
+from emo_harness.report.effect_text import reported_tables
 from emo_harness.report.family_claims import family_claims
 from emo_harness.report.groups import Group, groups_of
 from emo_harness.report.page import render
 from emo_harness.report.page_numbers import page_numbers
+from emo_harness.report.placed import placed
+from emo_harness.report.sections import stimuli, verdicts
 from emo_harness.report.sections.visual import section
 from emo_harness.report.visual import Contrast, VisualEffects, VisualRow, visual_effects
 from emo_harness.report.visual.words import TELLING, panel_sentence
@@ -275,6 +281,73 @@ def test_q_does_not_take_images_that_answer_alike_for_many_questions() -> None:
     assert all(r.q_scrambled > 0.3 for r in found.rows[1:] if r.against["pixel-scrambled"].n_images)
 
 
+SAID = "Your friend Bob is sick."
+
+
+def with_a_sentence() -> ArmScores:
+    """Images, a sentence, and both together."""
+    sentence = arm("ea01", "attack", text=SAID)
+    own = image("fear-2", "fear", arousal="high")
+    both = arm("img:fear-2+ea01", "attack+visual-attack", text=SAID, image=own)
+    return visual_scores(extra=(sentence, both))
+
+
+def test_headings_say_where_images_stood() -> None:
+    groups = groups_of([with_a_sentence()])
+    contents = contents_of(with_a_sentence())
+    told = {claim.family: placed([claim]) for claim in contents.claims}
+    assert told == {
+        "visual-attack": "image first",
+        "attack": "suffix",
+        "attack+visual-attack": "image first, sentence suffix",
+    }
+    titles = [board.title for board in boards(contents)]
+    assert any(" · image first · " in title for title in titles)
+    assert any(" · placement suffix · " in title for title in titles)
+    ((title, _),) = reported_tables(effect_rows(groups))
+    assert "visual-attack, image first, sentence suffix (" in title
+    ((title, _),) = reported_tables(effect_rows(groups_of([visual_scores()])))
+    assert "visual-attack, image first (" in title
+    last = visual_scores(settings={"image_order": "last"})
+    assert placed(effect_rows(groups_of([last]))) == "image last"
+
+
+def test_stimuli_that_are_images_are_drawn_by_arousal_and_not_by_length() -> None:
+    def stimuli_of(scores: ArmScores) -> Section:
+        contents = contents_of(scores)
+        rows = tuple(effect_rows(groups_of([scores]), contents.claims))
+        made = stimuli.section(replace(contents, rows=rows))
+        assert made is not None
+        return made
+
+    made = stimuli_of(visual_scores())
+    figure = next(block for block in made.blocks if block.kind == "figure")
+    assert "arousal of the image" in figure.svg.inline and "length" not in figure.svg.inline
+    table = made.blocks[0]
+    assert isinstance(table, Table) and table.caption == "The stimuli"
+    names = [column.name for column in table.columns]
+    assert {"shows", "arousal"} <= set(names) and not {"length", "demand"} & set(names)
+    assert len(table.rows) == 6
+    alike = [a for a in visual_arms() if a.image is None or a.image.arousal != "high"]
+    plain = stimuli_of(made_scores({a.id: np.ones(20) for a in alike}, alike))
+    assert all(block.kind != "figure" for block in plain.blocks)
+    mixed = stimuli_of(with_a_sentence()).blocks[0]
+    assert isinstance(mixed, Table)
+    assert {"length", "arousal"} <= {column.name for column in mixed.columns}
+    texts = stimuli_of(made_scores({"control": np.ones(20), "ea01": np.ones(20)})).blocks[0]
+    assert isinstance(texts, Table) and texts.caption == "The sentences"
+    assert "shows" not in {column.name for column in texts.columns}
+
+
+def test_verdicts_on_images_name_their_twins() -> None:
+    made = verdicts.section(contents_of(with_a_sentence()))
+    assert made is not None
+    page = render([made], "")
+    assert "images with a neutral twin over it" in page
+    assert "no placebo shows an image with a sentence" in page
+    assert "no neutral placebo was asked" in page
+
+
 def test_families_of_sentences_have_no_part_in_it() -> None:
     scores = made_scores({"control": np.ones(20), "ea01": np.zeros(20)})
     assert visual_effects(groups_of([scores])) == ()
@@ -302,3 +375,11 @@ def test_few_questions_are_told_without_numbers_that_are_none(n: int) -> None:
     assert "nan" not in page.replace("nance", "")
     found = one_effect(visual_scores(n=n))
     assert all(math.isnan(one.gain.low_pp) == (n < 2) for one in found.rows)
+
+
+def test_gains_over_grey_and_over_no_image_are_on_boards_of_their_own() -> None:
+    contents = contents_of(visual_scores(), visual_scores(control_image="grey"))
+    titles = [board.title for board in boards(contents)]
+    assert len(titles) == len(set(titles)) == 2
+    assert "over no image" in titles[0] and "over a grey image" in titles[1]
+    assert all(len(board.labels) == 1 for board in boards(contents))

@@ -66,6 +66,9 @@ def test_scores_and_images_are_read_back(run: Path) -> None:
     assert shown is not None and (shown.set, shown.concept) == ("tiny", "fear")
     assert arms["img:fear-1"].family == "visual-attack" and arms["img:fear-1"].text == ""
     twin = arms["img:fear-1-twin"]
+    assert twin.told == "[neutral twin of fear-1]"
+    assert arms["img:fear-1"].told == "[image of fear]"
+    assert arms["img:phase-scrambled:fear-1"].told == "[phase-scrambled copy of fear-1]"
     assert twin.placebo == "neutral" and twin.image and twin.image.twin_of == "fear-1"
     copy = arms["img:phase-scrambled:fear-1"].image
     assert copy is not None and copy.derived == "phase-scrambled"

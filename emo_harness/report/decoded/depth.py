@@ -242,5 +242,5 @@ def _p_random(against: list[Gain], units: list[int], rng: np.random.Generator) -
 
 def _rng(group: Group, series: DecodedSeries) -> np.random.Generator:
     """The same for the same model and series, whatever else is in the report."""
-    name = "/".join((group.head.model, *group.board, series.decoded_in, series.name))
+    name = "/".join((group.head.model, *filter(None, group.board), series.decoded_in, series.name))
     return np.random.default_rng([SEED, zlib.crc32(name.encode("utf-8", "replace"))])

@@ -93,7 +93,11 @@ STIMULUS_COLUMNS = (
     Column("gain pp", numeric=True),
     Column("low", "95% interval", numeric=True),
     Column("high", "95% interval", numeric=True),
-    Column("against placebo pp", "the neutral one nearest in length", numeric=True),
+    Column(
+        "against placebo pp",
+        "the neutral one nearest in length; of an image its own twin",
+        numeric=True,
+    ),
     Column("unparsed %", "answers that the filter could not read", numeric=True),
 )
 TRAITS: tuple[tuple[str, tuple[str, ...], Callable[[EffectRow], float]], ...] = (

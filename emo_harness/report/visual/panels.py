@@ -39,7 +39,9 @@ ROW_COLUMNS = (
     Column("over neutral twins", "pp: the same scene without emotion", numeric=True),
     Column("over pixel-scrambled", "pp: the same colours, no scene", numeric=True),
     Column("q scrambled", "of the column before", numeric=True),
-    Column("over phase-scrambled", "pp: the same spectrum, no scene", numeric=True),
+    Column(
+        "over phase-scrambled", "pp: the same spectrum but for contrast, no scene", numeric=True
+    ),
     Column("over plain grey", "pp", numeric=True),
     Column("over no image", "pp", numeric=True),
 )
@@ -130,7 +132,8 @@ def _figure(one: VisualEffects, name: str, title: str, decimals: int) -> Figure:
     )
     return Figure(
         name,
-        f"{title}. Right, and in the table: gain [95% interval] in pp.{diamonds}{PART if part else ''}",
+        f"{title}. Right, and in the table: gain [95% interval] in pp.{diamonds}"
+        f"{PART if part else ''}",
         alt,
         forest(lines, one.margin_pp, name, title, alt, terms),
         Table(f"{name}-table", title, ROW_COLUMNS, [_cells(row, decimals) for row in one.rows]),
