@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, cast
 
 from emo_harness.errors import UserError, quoted
@@ -137,11 +138,25 @@ def _placebos(
     if NO_IMAGE in names:
         chosen[NO_IMAGE] = _no_image(control_image)
     said = [name for name in names if name not in (*KINDS, NO_IMAGE) and not is_image(name)]
+    _refuse_misspelt(said)
     shown = [name for name in names if is_image(name)]
     chosen |= {s.id: s for s in stimuli.named(shown, len(emotional) or 1)}
     chosen |= {s.id: s for s in (named_placebos(said, emotional) if said else ())}
     refuse_emotional(chosen.values())
     return tuple(chosen.values())
+
+
+def _refuse_misspelt(names: Iterable[str]) -> None:
+    """What is looked up as a sentence, but is nearly the name of a kind of image."""
+    for name in names:
+        meant = get_close_matches(name, (*KINDS, NO_IMAGE), n=1, cutoff=0.75)
+        if meant:
+            raise UserError(
+                "choosing placebos",
+                found=f"{name!r} (nearest: {meant[0]!r})",
+                expected=f"{quoted((*KINDS, NO_IMAGE))}, or ids of placebos",
+                fix=f"write {meant[0]}",
+            )
 
 
 def _of_kind(

@@ -80,6 +80,8 @@ def test_placebos_by_name(visual: Callable[..., Any]) -> None:
         visual(control_image="none", placebos=["no-image"])
     with pytest.raises(UserError, match="not a placebo"):
         visual(placebos=["img:fear-1"])
+    with pytest.raises(UserError, match="nearest: 'twins'"):
+        visual(placebos=["twin"])
     with pytest.raises(UserError, match="placebos = -1"):
         visual(placebos=-1)
 
