@@ -70,6 +70,14 @@ def loading(pretrained: Any, host: str = "hf") -> Iterator[None]:
                 expected="weights as safetensors: pickled ones can run code as they are read",
                 fix=f"check pretrained=...; {_CONVERT}",
             ) from error
+        if isinstance(error, ImportError):
+            raise UserError(
+                f"loading the model {pretrained}",
+                found=" ".join(str(error).split())[:200],
+                expected="the libraries that this model's own code in transformers needs",
+                fix="install what is named, e.g. `pip install torchvision` for the processors of "
+                "Qwen-VL",
+            ) from error
         raise UserError(
             f"loading the model {pretrained if isinstance(pretrained, str) else 'given'}",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",

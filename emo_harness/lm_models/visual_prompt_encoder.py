@@ -215,5 +215,6 @@ def _other_number(n_places: int, n_images: int) -> UserError:
         found=f"{n_places} places for images and {n_images} images",
         expected="one place for every image",
         fix=f"write {DEFAULT_IMAGE_PLACEHOLDER} in the prompt for every image of its document; "
-        "with max_images both are cut",
+        "with max_images both are cut. Where the model writes such places otherwise, give "
+        "--apply_chat_template",
     )
