@@ -33,6 +33,22 @@ def write_folder(folder: Path, writers: Mapping[str, Writer], doing: str) -> lis
         ) from error
 
 
+def require_folder(folder: Path, doing: str) -> None:
+    """Refuse at once what could not be written to later; nothing is made.
+
+    Raises:
+        UserError: a file is there, or something that cannot be written.
+    """
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            doing,
+            found=f"{there}, which is a file" if there.is_file() else f"no right to write {there}",
+            expected="a folder that can be written",
+            fix="choose another --out",
+        )
+
+
 def text_writer(text: str) -> Writer:
     """A writer of UTF-8 text, whose line ends stay as they are on every system."""
     return lambda path: path.write_bytes(text.encode("utf-8"))

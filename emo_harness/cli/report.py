@@ -57,6 +57,7 @@ def _make(runs: list[Path], out: Path, margin: float, digest: str, as_json: bool
     from emo_harness.command_line import command_line
     from emo_harness.report import build, write_report
     from emo_harness.report.freshness import remember
+    from emo_harness.report.placed import placed
     from emo_harness.runs import read_runs
 
     read = read_runs(runs)
@@ -65,7 +66,7 @@ def _make(runs: list[Path], out: Path, margin: float, digest: str, as_json: bool
         typer.echo(f"note: {remark}", err=True)
     files = write_report(made, out)
     verdicts = [
-        f"{claim.label}, {claim.benchmark} {claim.mode} {claim.placement}, "
+        f"{claim.label}, {claim.benchmark} {claim.mode} {placed([claim])}, "
         + (
             f"{claim.family} (asked as {claim.asked})"
             if claim.asked != claim.family

@@ -67,16 +67,21 @@ def checked_entries(checks: ImageChecks) -> list[ImageEntry]:
     return found
 
 
-def checks_numbers(checks: ImageChecks, encoders: Sequence[ClipEncoder]) -> dict[str, Any]:
+def checks_numbers(
+    checks: ImageChecks, encoders: Sequence[ClipEncoder], *, show_referenced: bool = False
+) -> dict[str, Any]:
     """What a report shows, as JSON values.
 
     Thumbnails of a concept's most doubtful images and their twins are `data:` addresses; all
     other images have None.
+
+    Args:
+        show_referenced: thumbnails of referenced images too, which must not be passed on.
     """
     shown = _shown(checks)
     rows = [
         {key: row[key] for key in _REPORTED if key in row}
-        | {"thumbnail": _address(checks.measured.thumbnails[place]) if place in shown else None}
+        | (_pixels(checks, place, show_referenced) if place in shown else {"thumbnail": None})
         for place, row in enumerate(image_rows(checks))
     ]
     n_twins = sum(entry.twin_of is not None for entry in checks.images.entries)
@@ -187,12 +192,25 @@ def _shown(checks: ImageChecks) -> set[int]:
     if checks.scores:
         scores = checks.scores[0]
         doubt = np.nan_to_num(scores.probability_concept, nan=0.0)
-    found: set[int] = set()
-    most = max(1, min(MOST_SHOWN, MOST_SHOWN_IN_ALL // max(1, len(by_concept))))
-    for places in list(by_concept.values())[:MOST_SHOWN_IN_ALL]:
-        for place in sorted(places, key=lambda one: float(doubt[one]))[:most]:
-            found |= {place, int(checks.twins[place])} - {-1}
-    return found
+    in_turn = [
+        (turn, place)
+        for places in by_concept.values()
+        for turn, place in enumerate(sorted(places, key=lambda one: float(doubt[one])))
+        if turn < MOST_SHOWN
+    ]
+    # Every concept's most doubtful image, then every concept's next.
+    chosen = [place for _, place in sorted(in_turn, key=lambda one: one[0])[:MOST_SHOWN_IN_ALL]]
+    return {*chosen, *(int(checks.twins[place]) for place in chosen)} - {-1}
+
+
+def _pixels(checks: ImageChecks, place: int, show_referenced: bool) -> dict[str, Any]:
+    """An image's thumbnail; of one that must not be copied, that it is here or kept back."""
+    address = _address(checks.measured.thumbnails[place])
+    if checks.images.entries[place].referenced is None:
+        return {"thumbnail": address}
+    if show_referenced:
+        return {"thumbnail": address, "referenced": "shown"}
+    return {"thumbnail": None, "referenced": "withheld"}
 
 
 def _address(webp: bytes) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from emo_harness.image_file import decode_image
 from emo_harness.images.check import ImageChecks
-from emo_harness.images.contact_sheet import contact_sheet, set_rows
+from emo_harness.images.contact_sheet import contact_sheet
 from emo_harness.images.measured import THUMBNAIL_PX
+from emo_harness.images.sheet_rows import set_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage

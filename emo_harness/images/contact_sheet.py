@@ -1,10 +1,12 @@
-"""Contact sheets: all images of a set on one page, row by row, with captions."""
+"""Contact sheets: images on one page, row by row, with captions; narrow rows side by side."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,23 +14,25 @@ import numpy as np
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
-    from emo_harness.images.image_entry import ImageEntry
-
 TILE = 96
-TWIN = "its neutral twin"
 # Columns of images; with twins beside them, half as many images.
 COLUMNS = 8
-# Lines of images under one heading, and on the whole sheet: an image viewer should open it.
-MOST_LINES_IN_A_ROW = 6
-MOST_LINES = 100
 _GAP = 8
 _EDGE = 20
 _TITLE = 22
 _HEADING = 15
 _CAPTION = 11
-_LAST_KEPT = 3
+# Of what is written: narrow sheets are as wide as a title needs, and long names are wrapped.
+_LEAST_ROOM = 440
+_MOST_TITLE_LINES = 3
+_MOST_HEADING_LINES = 2
+_MOST_CAPTION_LINES = 3
+# Between lines of a caption.
+_LEADING = 3
+_BREAK = re.compile(r"[\s\-_]+")
 _INK = (24, 26, 30)
 _FAINT = (96, 100, 108)
 _PAPER = (255, 255, 255)
@@ -37,30 +41,18 @@ _PALETTE = 256
 # Mean levels of 255 by which a palette may be off before the sheet is kept in full colour.
 _MOST_OFF = 2.0
 
+Colour = tuple[int, int, int]
 Row = tuple[str, Sequence[tuple["Image", str]]]
 
 
 @dataclass(frozen=True)
-class SheetRows:
-    """What a sheet shows of a set.
+class _Block:
+    """A row on the page, its words broken into lines."""
 
-    Attributes:
-        rows: heading, and images with their captions.
-        shown: how many of the images there was room for, "" is all.
-        with_twins: whether any has its twin beside it.
-    """
-
-    rows: list[Row]
-    shown: str
-    with_twins: bool
-
-    @property
-    def subtitle(self) -> str:
-        """What a sheet without readings says below its title."""
-        if not self.with_twins:
-            return self.shown or "every image"
-        shown = f"{self.shown}, each" if self.shown else "every image"
-        return f"{shown} beside its neutral twin"
+    x: int
+    room: int
+    heading: list[str]
+    images: Sequence[tuple[Image, list[str]]]
 
 
 def contact_sheet(
@@ -74,88 +66,71 @@ def contact_sheet(
     """Lay images out on a page.
 
     Args:
-        rows: heading of each row, and its images with their captions; a row of more than
-            `columns` images is broken. An image and its twin, one after the other, stay side by
-            side where `columns` is even.
+        rows: heading, and its images with their captions; more than `columns` images are broken
+            into lines, rows of few images stand side by side. An image and its twin, one after
+            the other, stay side by side where `columns` is even.
         title: of the page.
-        subtitle: a line below it.
+        subtitle: below it.
         columns: images in a line.
         tile: side of an image on the page, in pixels; others are fitted into it.
 
     Returns:
-        RGB, as high as it needs.
+        RGB, as high as it needs, and wide enough for a title.
     """
     from PIL import Image, ImageDraw
 
-    title_font, heading_font, caption_font = (_font(s) for s in (_TITLE, _HEADING, _CAPTION))
-    columns = max(1, min(columns, max((len(images) for _, images in rows), default=1)))
-    line_height = tile + _CAPTION + 2 * _GAP
-    width = 2 * _EDGE + columns * (tile + _GAP) - _GAP
-    top = _EDGE + _TITLE + _GAP + (_HEADING + _GAP if subtitle else 0)
-    height = top + _EDGE
-    for _, images in rows:
-        height += _HEADING + 3 * _GAP + max(1, math.ceil(len(images) / columns)) * line_height
-    page = Image.new("RGB", (width, height), _PAPER)
+    step = tile + _GAP
+    spans = [max(1, min(columns, len(images))) for _, images in rows]
+    together = shelves([len(images) for _, images in rows], columns)
+    widest = max((sum(spans[row] for row in shelf) for shelf in together), default=1)
+    room = max(widest * step - _GAP, _LEAST_ROOM)
+    top = [
+        (line, _font(size), ink)
+        for text, size, ink in ((title, _TITLE, _INK), (subtitle, _HEADING, _FAINT))
+        for line in wrapped(text, _font(size), room, _MOST_TITLE_LINES)
+    ]
+    laid = [_blocks([rows[row] for row in shelf], columns, tile, room) for shelf in together]
+    y = _EDGE + sum(int(font.size) + _GAP for _, font, _ in top)
+    height = y + sum(_shelf_height(blocks, columns, tile) for blocks in laid) + _EDGE
+    page = Image.new("RGB", (room + 2 * _EDGE, height), _PAPER)
     pen = ImageDraw.Draw(page)
-    room = width - 2 * _EDGE
-    pen.text((_EDGE, _EDGE), fitted(title, title_font, room), _INK, title_font)
-    if subtitle:
-        below = (_EDGE, _EDGE + _TITLE + _GAP)
-        pen.text(below, fitted(subtitle, heading_font, room), _FAINT, heading_font)
-    y = top
-    for heading, images in rows:
-        pen.line([(_EDGE, y + _GAP), (width - _EDGE, y + _GAP)], _LINE)
-        y += 2 * _GAP
-        pen.text((_EDGE, y), fitted(heading, heading_font, room), _INK, heading_font)
-        y += _HEADING + _GAP
-        for number, (image, caption) in enumerate(images):
-            line, column = divmod(number, columns)
-            x, at = _EDGE + column * (tile + _GAP), y + line * line_height
-            small = _fitted_image(image, tile)
-            page.paste(small, (x + (tile - small.width) // 2, at + (tile - small.height) // 2))
-            pen.rectangle([x - 1, at - 1, x + tile, at + tile], outline=_LINE)
-            words = fitted(caption, caption_font, tile, kept=_LAST_KEPT)
-            pen.text((x, at + tile + 3), words, _FAINT, caption_font)
-        y += max(1, math.ceil(len(images) / columns)) * line_height
+    at = _EDGE
+    for line, font, ink in top:
+        pen.text((_EDGE, at), line, ink, font)
+        at += int(font.size) + _GAP
+    for blocks in laid:
+        for block in blocks:
+            pen.line([(block.x, y + _GAP), (block.x + block.room, y + _GAP)], _LINE)
+            _write(pen, block.heading, (block.x, y + 2 * _GAP), _HEADING, _INK)
+            for number, (image, caption) in enumerate(block.images):
+                line_number, column = divmod(number, columns)
+                x = block.x + column * step
+                below = y + _above(blocks) + line_number * _line_height(blocks, tile)
+                small = _fitted_image(image, tile)
+                corner = (x + (tile - small.width) // 2, below + (tile - small.height) // 2)
+                page.paste(small, corner)
+                pen.rectangle([x - 1, below - 1, x + tile, below + tile], outline=_LINE)
+                _write(pen, caption, (x, below + tile + 3), _CAPTION, _FAINT)
+        y += _shelf_height(blocks, columns, tile)
     return page
 
 
-def set_rows(
-    entries: Sequence[ImageEntry],
-    opened: Callable[[ImageEntry], Image],
-    captions: Mapping[str, str] | None = None,
-) -> SheetRows:
-    """The rows of a set's sheet: one per concept and variant, each twin beside its image.
+def shelves(sizes: Sequence[int], columns: int = COLUMNS) -> list[list[int]]:
+    """Places of the rows that stand side by side, in order, each as wide as its images.
 
-    A large set is shown in part: as many whole lines of each row as the sheet has room for. Only
-    what is shown is opened.
-
-    Args:
-        opened: gives an entry's image; `ImageSet.open` of a set that lies in a folder.
-        captions: by image id; where there is none, the id, and of a twin that it is one.
+    >>> shelves([2, 2, 4, 1, 20, 3], columns=8)
+    [[0, 1, 2], [3], [4], [5]]
     """
-    told = captions or {}
-    twins = {entry.twin_of: entry for entry in entries if entry.twin_of}
-    groups: dict[str, list[list[ImageEntry]]] = {}
-    for entry in entries:
-        if entry.twin_of is None:
-            twin = twins.get(entry.id)
-            groups.setdefault(_heading(entry), []).append([entry, twin] if twin else [entry])
-    lines = _lines_in_a_row([sum(map(len, group)) for group in groups.values()])
-    rows: list[Row] = []
-    n_shown = 0
-    for heading, group in list(groups.items())[:MOST_LINES]:
-        shown = _beginning(group, lines * COLUMNS)
-        more = f", the first {len(shown)} of {len(group)}" if len(shown) < len(group) else ""
-        tiles = [
-            (opened(one), told.get(one.id, TWIN if one.twin_of else one.id))
-            for together in shown
-            for one in together
-        ]
-        rows.append((heading + more, tiles))
-        n_shown += len(shown)
-    n = sum(map(len, groups.values()))
-    return SheetRows(rows, f"{n_shown:,} of {n:,} images" if n_shown < n else "", bool(twins))
+    found: list[list[int]] = []
+    left = 0
+    for place, size in enumerate(sizes):
+        span = max(1, min(columns, size))
+        if span > left:
+            found.append([])
+            left = columns
+        found[-1].append(place)
+        left -= span
+    return found
 
 
 def save_sheet(page: Image, path: Path) -> None:
@@ -175,41 +150,76 @@ def save_sheet(page: Image, path: Path) -> None:
     kept.save(path, "PNG", optimize=True)
 
 
-def fitted(text: str, font: FreeTypeFont, room: float, kept: int = 0) -> str:
-    """`text`, with an ellipsis where it is wider than `room` pixels.
+def wrapped(text: str, font: FreeTypeFont, room: float, most_lines: int) -> list[str]:
+    """`text` in lines of at most `room` pixels, with an ellipsis at its end if it needs more.
 
-    Args:
-        kept: so many of its last characters stay behind the ellipsis, which tell numbered names
-            apart.
+    It breaks behind spaces and dashes, and elsewhere only in words that are wider than a line.
     """
-    if font.getlength(text) <= room:
-        return text
-    end = text[len(text) - kept :]
-    beginning = text[: len(text) - kept]
-    while beginning and font.getlength(f"{beginning}…{end}") > room:
-        beginning = beginning[:-1]
-    return f"{beginning.rstrip()}…{end}"
+    lines: list[str] = []
+    left = text.strip()
+    while left:
+        n = _n_that_fit(left, font, room)
+        if n < len(left) and len(lines) == most_lines - 1:
+            while n > 1 and font.getlength(f"{left[:n].rstrip()}…") > room:
+                n -= 1
+            return [*lines, f"{left[:n].rstrip()}…"]
+        if n < len(left):
+            # What is not seen at a line's end needs no room.
+            ends = (found.end() for found in _BREAK.finditer(left))
+            n = max((end for end in ends if len(left[:end].rstrip()) <= n), default=n)
+        lines.append(left[:n].rstrip())
+        left = left[n:].lstrip()
+    return lines
 
 
-def _heading(entry: ImageEntry) -> str:
-    """What the images of a row have in common: "fear, high arousal (attack)"."""
-    arousal = f", {entry.arousal} arousal" if entry.arousal else ""
-    level = f", {entry.level}" if entry.level else ""
-    return f"{entry.concept.replace('-', ' ')}{arousal} ({entry.family}{level})"
+def _n_that_fit(text: str, font: FreeTypeFont, room: float) -> int:
+    """How many characters, one at least, are as wide as a line."""
+    n = 1
+    while n < len(text) and font.getlength(text[: n + 1]) <= room:
+        n += 1
+    return n
 
 
-def _lines_in_a_row(sizes: Sequence[int]) -> int:
-    """The most lines that each row may have so that the sheet has room for all rows."""
-    for lines in range(MOST_LINES_IN_A_ROW, 1, -1):
-        if sum(min(lines, math.ceil(size / COLUMNS)) for size in sizes) <= MOST_LINES:
-            return lines
-    return 1
+def _blocks(rows: Sequence[Row], columns: int, tile: int, room: int) -> list[_Block]:
+    """Rows that stand side by side; the last has all the room to the page's edge."""
+    found = []
+    x = _EDGE
+    for number, (heading, images) in enumerate(rows):
+        is_last = number == len(rows) - 1
+        own = max(1, min(columns, len(images))) * (tile + _GAP) - _GAP
+        own = _EDGE + room - x if is_last else own
+        told = wrapped(heading, _font(_HEADING), own, _MOST_HEADING_LINES)
+        captions = [
+            wrapped(caption, _font(_CAPTION), tile, _MOST_CAPTION_LINES) for _, caption in images
+        ]
+        tiles = [(image, lines) for (image, _), lines in zip(images, captions, strict=True)]
+        found.append(_Block(x, own, told, tiles))
+        x += own + _GAP
+    return found
 
 
-def _beginning(group: Sequence[list[ImageEntry]], room: int) -> list[list[ImageEntry]]:
-    """As many of the first images, twins with them, as there is room for."""
-    taken = np.cumsum([len(together) for together in group])
-    return list(group[: max(1, int((taken <= room).sum()))])
+def _above(blocks: Sequence[_Block]) -> int:
+    """Height above the images of a shelf: a line, and headings."""
+    return 2 * _GAP + max(1, *(len(block.heading) for block in blocks)) * (_HEADING + _GAP)
+
+
+def _line_height(blocks: Sequence[_Block], tile: int) -> int:
+    captions = [len(caption) for block in blocks for _, caption in block.images]
+    return tile + max([1, *captions]) * (_CAPTION + _LEADING) + 2 * _GAP - _LEADING
+
+
+def _shelf_height(blocks: Sequence[_Block], columns: int, tile: int) -> int:
+    n_lines = max(math.ceil(len(block.images) / columns) for block in blocks)
+    return _above(blocks) + max(1, n_lines) * _line_height(blocks, tile)
+
+
+def _write(
+    pen: ImageDraw, lines: Sequence[str], place: tuple[int, int], size: int, ink: Colour
+) -> None:
+    x, y = place
+    leading = _GAP if size == _HEADING else _LEADING
+    for number, line in enumerate(lines):
+        pen.text((x, y + number * (size + leading)), line, ink, _font(size))
 
 
 def _fitted_image(image: Image, tile: int) -> Image:
@@ -220,6 +230,7 @@ def _fitted_image(image: Image, tile: int) -> Image:
     return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
 
 
+@cache
 def _font(size: int) -> FreeTypeFont:
     """DejaVu Sans, which matplotlib brings along: the same letters on every machine."""
     from matplotlib import get_data_path

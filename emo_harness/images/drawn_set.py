@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from emo_harness.errors import UserError
 from emo_harness.image_file import pixels_sha256
-from emo_harness.images.contact_sheet import contact_sheet, save_sheet, set_rows
+from emo_harness.images.contact_sheet import contact_sheet, save_sheet
 from emo_harness.images.drawing import draw
 from emo_harness.images.image_entry import PLACEBO, Drawn, ImageEntry
 from emo_harness.images.image_set import MANIFEST, ImageSet, load_image_set, manifest_line
 from emo_harness.images.png_facts import png_bytes
+from emo_harness.images.sheet_rows import set_rows
 from emo_harness.whole_file import Writer, text_writer, write_folder
 
 if TYPE_CHECKING:

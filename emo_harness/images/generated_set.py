@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from emo_harness.errors import UserError
 from emo_harness.image_file import pixels_sha256
-from emo_harness.images.contact_sheet import TILE, contact_sheet, save_sheet, set_rows
+from emo_harness.images.contact_sheet import TILE, contact_sheet, save_sheet
 from emo_harness.images.image_entry import PLACEBO, Generated, ImageEntry
 from emo_harness.images.image_set import MANIFEST, ImageSet, load_image_set, manifest_line
 from emo_harness.images.resume import file_name
+from emo_harness.images.sheet_rows import set_rows
 from emo_harness.whole_file import text_writer, write_folder
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from emo_harness.images.image_entry import ImageEntry
 from emo_harness.images.image_set import MANIFEST
 from emo_harness.images.making import Maker
 from emo_harness.images.pipeline import TextToImage
-from emo_harness.images.resume import PLAN, Plan, file_name, finished, settle, sweep
+from emo_harness.images.resume import PLAN, Plan, begin, file_name, finished, has_begun, sweep
 from emo_harness.images.scenes import Scene, scenes_of
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ class Work:
     """What a generation did.
 
     Attributes:
-        n_made: images that this process made, twins included.
-        n_there: of its share, those that were there before.
-        n_failed: attempts of its share that failed.
+        n_made: images that were made, twins included; told by the first process, by all of them.
+        n_there: those that were there when this process began, likewise.
+        n_failed: attempts that failed, likewise.
+        n_processes: that shared the work.
         n_set: images of the set as it is now, whoever made them.
         given_up: of each scene of the part that failed for good, the last failure.
         remarks: what the user should know.
@@ -41,6 +42,7 @@ class Work:
     n_made: int = 0
     n_there: int = 0
     n_failed: int = 0
+    n_processes: int = 1
     n_set: int = 0
     given_up: list[Failure] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -84,16 +86,23 @@ def generate(
     processes = Processes.of_environment() if processes is None else processes
     scenes = scenes_of(planned)
     part = scenes if part is None else part
-    settle(plan, folder)
     own = [scene for number, scene in enumerate(part) if processes.makes(number)]
+    told = list(part) if processes.is_first else own
+    known = read_failures(folder) if has_begun(plan, folder) else []
+    before = _Before.of(folder, told, known)
     sweep(folder, (file_name(one) for scene in own for one in scene.images))
-    maker = Maker(folder, own, batch_size=batch_size, retries=retries)
+    maker = Maker(
+        folder,
+        own,
+        batch_size=batch_size,
+        retries=retries,
+        failures=known,
+        begin=lambda: begin(plan, folder),
+    )
     if maker.n_due:
         maker.run(load(), progress=processes.is_first)
     settled = _Settled(folder, retries)
-    told = own
     if processes.is_first:
-        told = list(part)
         wait_until(lambda: settled.n_open(part), "images", maker.slowest_s)
         settled.n_open(scenes)
         entries = [settled.entries[one.id] for one in planned if one.id in settled.entries]
@@ -103,10 +112,13 @@ def generate(
         sweep(folder, (PLAN, MANIFEST, SHEET, FAILURES))
     else:
         settled.n_open(own)
+    there = [one.id for scene in told for one in scene.images if one.id in settled.entries]
+    n_there = sum(before.files.get(name) == _stamp(folder / f"{name}.png") for name in there)
     return Work(
-        n_made=len(maker.made),
-        n_there=len(maker.there),
-        n_failed=maker.n_failed,
+        n_made=len(there) - n_there,
+        n_there=n_there,
+        n_failed=len(_attempts(told, read_failures(folder)) - before.attempts),
+        n_processes=processes.n,
         n_set=len(settled.entries),
         given_up=[settled.given_up[one.id] for one in told if one.id in settled.given_up],
         remarks=maker.remarks,

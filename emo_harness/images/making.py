@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,6 @@ from emo_harness.images.failures import (
     PIPELINE_FAILED,
     PIPELINE_REFUSED,
     Failure,
-    read_failures,
     record_failure,
 )
 from emo_harness.images.generated_set import entry_of
@@ -56,26 +55,36 @@ class Due:
 class Maker:
     """One process's share of a folder's images.
 
+    Args:
+        failures: that are known of before.
+        begin: makes the folder ready; called once the pipeline has accepted what it is asked.
+
     Attributes:
-        there: ids of images that were there before.
-        made: ids of those that were made.
+        made: ids of images that were made.
         n_failed: attempts that failed.
         slowest_s: that a batch took.
         remarks: what the user should know.
     """
 
     def __init__(
-        self, folder: Path, scenes: Iterable[Scene], *, batch_size: int, retries: int
+        self,
+        folder: Path,
+        scenes: Iterable[Scene],
+        *,
+        batch_size: int,
+        retries: int,
+        failures: Iterable[Failure] = (),
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         self.n_failed = 0
-        self.there: set[str] = set()
         self.made: set[str] = set()
         self.slowest_s = 0.0
         self.remarks: list[str] = []
         self._folder = folder
         self._batch_size = batch_size
         self._retries = retries
-        self._failures = read_failures(folder)
+        self._failures = list(failures)
+        self._begin = begin
         # With and without a negative prompt are different calls, so never in one batch.
         self._queues: dict[bool, deque[Due]] = {True: deque(), False: deque()}
         for scene in scenes:
@@ -106,9 +115,12 @@ class Maker:
                 self._wait(writing)
                 pairs = list(zip(batch, made, strict=True))
                 good = [(due, one.image) for due, one in pairs if one.image is not None]
+                bad = [(due, one.failure) for due, one in pairs if one.failure is not None]
+                if not good:
+                    self._require_accepted(bad[-1][1])
+                self._begin()
                 writing = [writer.submit(self._write, due, image, pipeline) for due, image in good]
                 self.made |= {due.planned.id for due, _ in good}
-                bad = [(due, one.failure) for due, one in pairs if one.failure is not None]
                 if bad:
                     # A scene that is given up takes back what it has written.
                     self._wait(writing)
@@ -129,7 +141,6 @@ class Maker:
             for one in scene.images:
                 (self._folder / file_name(one)).unlink(missing_ok=True)
             return
-        self.there |= {one.id for one in scene.images} - {one.id for one in missing}
         for one in missing:
             self._queues[one.negative_prompt is not None].append(Due(scene, one, attempt))
 
@@ -167,22 +178,32 @@ class Maker:
                 fix="make room; the same command goes on with what is missing",
             ) from error
 
+    def _nothing_works(self) -> bool:
+        # Whoever made it: another process or an earlier call says as much of the settings.
+        return not self.made and not any(self._folder.glob("[!.]*.png"))
+
+    def _require_accepted(self, failure: str) -> None:
+        """Refuse settings that the pipeline refuses, where nothing was made yet.
+
+        Raises:
+            UserError: it is so.
+        """
+        if failure.startswith(PIPELINE_REFUSED) and self._nothing_works():
+            raise UserError(
+                f"generating images into {self._folder}",
+                found=failure,
+                expected="settings that fit the pipeline",
+                fix="see --size, --steps, --guidance and --set",
+            )
+
     def _retry(self, bad: Sequence[tuple[Due, str]]) -> None:
         """Record failures; their scenes are queued anew, or given up.
 
         Raises:
-            UserError: nothing was made yet, and the pipeline refuses, or has failed too often.
+            UserError: nothing was made yet, and the pipeline has failed too often.
         """
         reason = bad[-1][1]
-        # Whoever made it: another process or an earlier call says as much of the settings.
-        nothing_works = not self.made and not any(self._folder.glob("[!.]*.png"))
-        if nothing_works and reason.startswith(PIPELINE_REFUSED):
-            raise UserError(
-                f"generating images into {self._folder}",
-                found=reason,
-                expected="settings that fit the pipeline",
-                fix="see --size, --steps, --guidance and --set",
-            )
+        nothing_works = self._nothing_works()
         for due, reason in bad:
             failure = Failure(id=due.planned.id, attempt=due.attempt, seed=due.seed, reason=reason)
             record_failure(self._folder, failure)
@@ -202,7 +223,6 @@ class Maker:
                 queue.extend(others)
             ids = {one.id for one in scene.images}
             self.made -= ids
-            self.there -= ids
             self._queue(scene)
 
 

@@ -16,7 +16,7 @@ from emo_harness.images.image_entry import ImageEntry
 from emo_harness.images.image_set import MANIFEST
 from emo_harness.images.png_facts import read_facts
 from emo_harness.validation import Strict, read_json, validated
-from emo_harness.whole_file import text_writer, write_whole
+from emo_harness.whole_file import require_folder, text_writer, write_whole
 
 if TYPE_CHECKING:
     from emo_harness.images.pipeline import CallSettings
@@ -60,7 +60,7 @@ class Plan(Strict):
     guidance: float | None
     width: int | None
     height: int | None
-    arguments: dict[str, float | int | str | bool]
+    arguments: dict[str, float | int | str | bool | None]
 
 
 def plan_of(
@@ -96,36 +96,48 @@ def images_sha256(planned: Sequence[PlannedImage]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def settle(plan: Plan, folder: Path) -> None:
-    """Put a plan into its folder, or find it there.
+def has_begun(plan: Plan, folder: Path) -> bool:
+    """Whether this plan has begun to fill the folder; nothing is written.
 
     Raises:
         UserError: the folder is filled by another plan, holds another set, or cannot be written.
     """
     doing = f"generating images into {folder}"
+    require_folder(folder, doing)
     path = folder / PLAN
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        strange = [p.name for p in (*folder.glob("*.png"), *folder.glob(MANIFEST))]
-        if path.exists():
-            there = _read(path)
-            if there == plan:
-                return
-            if strange:
-                raise _other(doing, plan, there)
-        elif strange:
-            raise UserError(
-                doing,
-                found=f"{min(strange)}, but no {PLAN}",
-                expected="an empty folder, or one that the same plan has begun to fill",
-                fix="choose another --out",
-            )
-        # Nothing is lost with a plan of which nothing was made; its failures are not this one's.
-        (folder / FAILURES).unlink(missing_ok=True)
-        write_whole(path, text_writer(plan.model_dump_json(indent=1) + "\n"))
-    except OSError as error:
+    strange = [p.name for p in (*folder.glob("*.png"), *folder.glob(MANIFEST))]
+    if path.exists():
+        there = _read(path)
+        if there == plan:
+            return True
+        if strange:
+            raise _other(doing, plan, there)
+    elif strange:
         raise UserError(
             doing,
+            found=f"{min(strange)}, but no {PLAN}",
+            expected="an empty folder, or one that the same plan has begun to fill",
+            fix="choose another --out",
+        )
+    return False
+
+
+def begin(plan: Plan, folder: Path) -> None:
+    """Put a plan into its folder, where `has_begun` does not find it there.
+
+    Raises:
+        UserError: as `has_begun`.
+    """
+    if has_begun(plan, folder):
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Nothing is lost with a plan of which nothing was made; its failures are not this one's.
+        (folder / FAILURES).unlink(missing_ok=True)
+        write_whole(folder / PLAN, text_writer(plan.model_dump_json(indent=1) + "\n"))
+    except OSError as error:
+        raise UserError(
+            f"generating images into {folder}",
             found=f"{error.strerror or error}",
             expected="a folder that can be written",
             fix="choose another --out",

@@ -314,7 +314,8 @@ class ImageTile:
     """A small image and what is said of it.
 
     Attributes:
-        address: `data:` address of its pixels, checked by who made it.
+        address: `data:` address of its pixels, checked by who made it; "" where they must not be
+            copied, which the page says in their place.
         alt: what a reader who cannot see it should know.
         facts: label and value, shown below it.
         marks: why it stands out, one phrase each.

@@ -113,7 +113,12 @@ class Duplicates(Strict):
 
 
 class CheckedImage(Strict):
-    """An image or a twin."""
+    """An image or a twin.
+
+    Attributes:
+        referenced: of one that a page shows and whose licence forbids copying, whether its
+            thumbnail is here.
+    """
 
     id: str
     family: str
@@ -122,6 +127,7 @@ class CheckedImage(Strict):
     twin_of: str | None
     duplicate_of: str | None
     thumbnail: Thumbnail | None
+    referenced: Literal["shown", "withheld"] | None = None
     sharpness: Number
     brightness: Number
     contrast: Number

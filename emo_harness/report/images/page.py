@@ -16,6 +16,11 @@ INTRO = (
     "show more of it than its neutral twin; and do the two differ in anything else? Beside every "
     "accuracy stands what guessing would reach."
 )
+WITHHELD = (
+    "Plain tiles stand for images that are referenced, not copied: the set was imported with "
+    "--reference, as one does where a licence forbids passing images on, and this page may be "
+    "passed on. emo images check --show-referenced puts them in."
+)
 LIMITS = Prose(
     "What this does not show:",
     "note",
@@ -38,14 +43,18 @@ LIMITS = Prose(
 
 def section_blocks(one: ImageCheckNumbers, prefix: str) -> list[Block]:
     """Everything a page shows of one set."""
-    blocks: list[Block] = [Prose(about(one), items=sentences(one))]
+    blocks: list[Block] = [Prose(about(one))]
     warned = warnings(one)
     if warned:
         blocks.append(Prose("Before this set is used:", "warning", warned))
+    found = sentences(one)
+    if found:
+        blocks.append(Prose("What was found:", items=found))
     blocks += checks_tables(one, prefix)
     grid = image_grid(one, f"{prefix}-images")
     if grid is not None:
-        blocks.append(grid)
+        withheld = any(image.referenced == "withheld" for image in one.images)
+        blocks += [Prose(WITHHELD, "note"), grid] if withheld else [grid]
     return [*blocks, LIMITS]
 
 

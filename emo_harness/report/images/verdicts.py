@@ -80,7 +80,7 @@ def sentences(one: ImageCheckNumbers) -> list[str]:
 
 def warnings(one: ImageCheckNumbers) -> list[str]:
     """What to mend, or to know, before the set is used."""
-    return [*_unlike_twins(one), *_alike(one), *one.remarks]
+    return [*_not_to_be_passed_on(one), *one.remarks, *_unlike_twins(one), *_alike(one)]
 
 
 def is_at_chance(part: CheckedConcept) -> bool:
@@ -113,10 +113,15 @@ def _of_family(part: CheckedConcept) -> str:
         )
     value, low, high = bounds(part.contrast)
     if not math.isnan(value):
+        told = f"{mean(value, low, high, part.n_pairs, one='pair')} in log-odds"
         clear = "more" if low > 0 else "less" if high < 0 else "not clearly more"
         parts.append(
-            f"it sees {clear} of it than in the neutral twins, "
-            f"{mean(value, low, high, part.n_pairs)} in log-odds, {counted(part.n_pairs, 'pair')}"
+            f"against its neutral twin: {told}"
+            if part.n_pairs == 1
+            else f"against the neutral twins: {told}"
+            if math.isnan(low)
+            else f"it sees {clear} of it than in the neutral twins, {told}, "
+            f"{counted(part.n_pairs, 'pair')}"
         )
     title = "all families" if part.family == ALL else part.family
     return f"{title}: {'; '.join(parts)}" if parts else ""
@@ -154,6 +159,15 @@ def _norms(one: ImageCheckNumbers) -> Iterator[str]:
                 f"{counted(found.n, 'image')}: rank correlation {gain(*rank, decimals=2)}, "
                 f"p {probability(known(found.p))}"
             )
+
+
+def _not_to_be_passed_on(one: ImageCheckNumbers) -> Iterator[str]:
+    n = sum(image.referenced == "shown" for image in one.images)
+    if n:
+        yield (
+            f"this holds small copies of {counted(n, 'image')} that the set references because "
+            "they must not be copied (--show-referenced): do not pass it on"
+        )
 
 
 def _unlike_twins(one: ImageCheckNumbers) -> Iterator[str]:
