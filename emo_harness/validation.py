@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import reprlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,19 @@ class Strict(BaseModel):
     """Base of every model that a file or a user fills: frozen, exact types, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class RefusedError(ValueError):
+    """What a validator raises where its whole input, a file's mapping say, would tell nothing.
+
+    Args:
+        found: what is wrong.
+        expected: what was expected instead.
+    """
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(expected)
+        self.found = found
 
 
 def validated(model: type[Model], raw: object, doing: str, fix: str) -> Model:
@@ -60,13 +74,23 @@ def _told(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
     if first["type"] == "extra_forbidden":
         return f"an unknown key {where!r}{nearest(where, known)}", f"keys among {quoted(known, 12)}"
     if first["type"] == "missing":
-        return f"no {where!r}", f"a value for {where!r}"
+        place = _place(first["loc"])
+        return f"no {place!r}", f"a value for {place!r}"
     # In a union pydantic names the branch it tried ("stimuli.str"); the key alone is the user's.
-    where = ".".join(p for p in where.split(".") if p.isidentifier() and p not in _TYPES)
+    where = _place(first["loc"])
     shown = reprlib.repr(first["input"])
     found = f"{where} = {shown}" if where else shown
+    refused = first.get("ctx", {}).get("error")
+    if isinstance(refused, RefusedError):
+        found = f"{where}: {refused.found}" if where else refused.found
     if first["type"] == "literal_error":
         allowed = [part.strip("'") for part in re.findall(r"'[^']*'", first["ctx"]["expected"])]
         return found + nearest(str(first["input"]), allowed), quoted(allowed)
     expected = first["msg"].removeprefix("Value error, ")
     return found, expected[0].lower() + expected[1:]
+
+
+def _place(loc: Sequence[int | str]) -> str:
+    """Where in a file: `concepts[0].emotion`."""
+    named = [p for p in loc if isinstance(p, int) or (p.isidentifier() and p not in _TYPES)]
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in named).removeprefix(".")

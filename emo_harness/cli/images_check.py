@@ -11,6 +11,8 @@ import typer
 from emo_harness.errors import UserError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
     from emo_harness.images import ImageSet
     from emo_harness.images.clip_encoder import ClipEncoder
     from emo_harness.report.images import ImageCheckNumbers
@@ -52,6 +54,11 @@ def command(
     run: Path | None = typer.Option(
         None, "--run", help="A run folder whose report shall show this (posthoc/images.json)."
     ),
+    show_referenced: bool = typer.Option(
+        False,
+        "--show-referenced",
+        help="Show images that were imported with --reference, too; do not pass the page on then.",
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print all numbers as JSON."),
 ) -> None:
     """Check an image set: zero-shot concepts and emotions, neutral twins, look-alikes, facts.
@@ -63,6 +70,7 @@ def command(
     from emo_harness.images.check import check_images
     from emo_harness.images.check_words import load_check_words
     from emo_harness.images.checks_file import checks_numbers
+    from emo_harness.images.checks_sheet import checks_sheet
     from emo_harness.report.images import ImageCheckNumbers
 
     _require_run(run)
@@ -70,9 +78,10 @@ def command(
     images = load_image_set(folder)
     encoders = _encoders(images, encoder, second_encoder, device)
     checks = check_images(images, encoders, read, batch_size)
-    numbers = checks_numbers(checks, encoders)
+    numbers = checks_numbers(checks, encoders, show_referenced=show_referenced)
     told = ImageCheckNumbers.model_validate(numbers)
-    written = _write(checks, told, numbers, Path(folder).expanduser(), out, run)
+    sheet = checks_sheet(checks, show_referenced=show_referenced)
+    written = _write(checks, told, numbers, sheet, Path(folder).expanduser(), out, run)
     if as_json:
         for image in numbers["images"]:
             del image["thumbnail"]
@@ -118,6 +127,7 @@ def _write(
     checks: Any,
     told: ImageCheckNumbers,
     numbers: dict[str, Any],
+    sheet: PILImage,
     folder: Path,
     out: Path | None,
     run: Path | None,
@@ -125,7 +135,6 @@ def _write(
     """Files of the set's folder (or of `out`), and of the run."""
     from emo_harness.images import MANIFEST, manifest_line
     from emo_harness.images.checks_file import checked_entries, checks_table
-    from emo_harness.images.checks_sheet import checks_sheet
     from emo_harness.images.contact_sheet import save_sheet
     from emo_harness.report.images import checks_page
     from emo_harness.run_model import write_posthoc
@@ -134,7 +143,7 @@ def _write(
     written: list[Path] = []
     place = out or (folder if folder.is_dir() else None)
     if place is not None:
-        table, sheet = checks_table(checks), checks_sheet(checks)
+        table = checks_table(checks)
         writers = {
             TABLE: lambda path: table.to_parquet(path, index=False),
             SHEET: lambda path: save_sheet(sheet, path),

@@ -23,7 +23,7 @@ def print_checks(told: ImageCheckNumbers, written: Sequence[Path], most_concepts
 
     where = console()
     concepts = told.concepts if len(told.concepts) <= most_concepts else []
-    notes = [*sentences(told), *(f"warning: {one}" for one in warnings(told))]
+    notes = [*(f"warning: {one}" for one in warnings(told)), *sentences(told)]
     if len(told.concepts) > most_concepts:
         notes.insert(0, f"{len(told.concepts):,} concepts: see the page, or --json")
     notes.append(

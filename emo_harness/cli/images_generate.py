@@ -13,17 +13,21 @@ import typer
 from emo_harness.errors import UserError
 
 if TYPE_CHECKING:
+    from emo_harness.images.further_arguments import Argument
     from emo_harness.images.generation import Work
 
 NAME = "generate"
 EXAMPLE = (
     "Examples: emo images generate demo --model emo-demo-diffusion --out images/; "
     "emo images generate attack --model ORG/MODEL --dtype bfloat16 --batch-size 8 --out images/; "
-    "accelerate launch --num_processes 4 -m emo_harness images generate attack "
+    "accelerate launch --multi_gpu --num_processes 4 -m emo_harness images generate attack "
     "--model ORG/MODEL --out images/"
 )
 DOING = "reading the arguments of emo images generate"
 FAILED = 1
+LEAST_PIXELS, MOST_PIXELS = 8, 8192
+# As Python, YAML and JSON write what is neither a number nor text.
+WORDS = {"true": True, "false": False, "null": None, "none": None}
 
 
 class Dtype(str, Enum):
@@ -91,19 +95,15 @@ def command(
     """Generate the images of a recipe, each with its neutral twin, made with the same seed.
 
     The same command goes on where one ended, however it ended, and makes only what is missing; with
-    `accelerate launch` several processes share the work. Black frames, images of one colour,
+    `accelerate launch --multi_gpu` several GPUs share the work, with `torchrun` several processes
+    on CPUs too. Black frames, images of one colour,
     verdicts of a safety checker and failed decodings are made anew with another seed and never get
     into the set. Exit code 1: some images failed for good; 2: all of them, or a mistake.
     """
-    from emo_harness.activations.loading import torch_device
-    from emo_harness.activations.processes import Processes
-    from emo_harness.images.generation import generate
-    from emo_harness.images.pipeline import CallSettings, TextToImage
-    from emo_harness.images.pipeline_files import identify_pipeline
-    from emo_harness.images.pipeline_loading import dtype_on, load_pipeline
+    from emo_harness.images.pipeline import CallSettings
     from emo_harness.images.recipe import load_recipe
-    from emo_harness.images.resume import plan_of
     from emo_harness.images.scenes import part_of, scenes_of
+    from emo_harness.whole_file import require_folder
 
     if guidance is not None:
         _require_finite(f"--guidance {guidance}", guidance)
@@ -117,6 +117,16 @@ def command(
         size=_size(size) or side,
         arguments=dict(_argument(text) for text in further),
     )
+    require_folder(out, f"generating images into {out}")
+    # What takes seconds to import comes after what may be mistyped.
+    from emo_harness.activations.loading import torch_device
+    from emo_harness.activations.processes import Processes
+    from emo_harness.images.generation import generate
+    from emo_harness.images.pipeline import TextToImage
+    from emo_harness.images.pipeline_files import identify_pipeline
+    from emo_harness.images.pipeline_loading import dtype_on, load_pipeline
+    from emo_harness.images.resume import plan_of
+
     processes = Processes.of_environment()
     own_device = processes.own_device(device)
     computed = dtype_on(torch_device(own_device, DOING), dtype.value)
@@ -177,7 +187,8 @@ def _tell(work: Work, out: Path, as_json: bool) -> None:
         for remark in work.remarks:
             typer.echo(remark)
         if work.n_made or work.given_up:
-            typer.echo(f"generated: {work.n_made} images in {work.seconds:.0f} s")
+            by = f" by {work.n_processes} processes" if work.n_processes > 1 else ""
+            typer.echo(f"generated: {work.n_made} images in {work.seconds:.0f} s{by}")
         else:
             typer.echo("nothing to do: all images are there")
         if work.n_failed:
@@ -199,6 +210,7 @@ def _told(work: Work, out: Path) -> dict[str, Any]:
         "n_made": work.n_made,
         "n_there": work.n_there,
         "n_failed_attempts": work.n_failed,
+        "n_processes": work.n_processes,
         "given_up": [failure.model_dump() for failure in work.given_up],
         "remarks": work.remarks,
         "seconds": work.seconds,
@@ -213,17 +225,22 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and 8 <= int(side) <= 8192 for side in sides):
+    if len(sides) > 2 or not all(_is_side(side) for side in sides):
         raise UserError(
             DOING,
             found=f"--size {text}",
-            expected="a side or WIDTHxHEIGHT in pixels, as 512 or 768x512",
+            expected="a side or WIDTHxHEIGHT in pixels, as 512 or 768x512, each side from "
+            f"{LEAST_PIXELS} to {MOST_PIXELS}",
             fix="correct it",
         )
     return int(sides[0]), int(sides[-1])
 
 
-def _argument(text: str) -> tuple[str, float | int | str | bool]:
+def _is_side(text: str) -> bool:
+    return text.isdecimal() and LEAST_PIXELS <= int(text) <= MOST_PIXELS
+
+
+def _argument(text: str) -> tuple[str, Argument]:
     name, sign, value = text.partition("=")
     if not sign or not name.isidentifier():
         raise UserError(
@@ -232,13 +249,15 @@ def _argument(text: str) -> tuple[str, float | int | str | bool]:
             expected="NAME=VALUE",
             fix="write it as --set true_cfg_scale=4",
         )
+    if value.lower() in WORDS:
+        return name, WORDS[value.lower()]
     try:
         read = json.loads(value)
     except ValueError:
         return name, value
     if isinstance(read, float):
         _require_finite(f"--set {text}", read)
-    return name, read if isinstance(read, float | int | bool) else value
+    return name, read if isinstance(read, float | int) else value
 
 
 def _require_finite(option: str, value: float) -> None:

@@ -50,8 +50,8 @@ def command(
     """
     from emo_harness.images.image_source import open_source
     from emo_harness.images.importing import import_set
+    from emo_harness.images.norms import decimal_commas, read_table, scale_of, unknown_dimensions
     from emo_harness.images.norms import ratings as ratings_of
-    from emo_harness.images.norms import read_table, scale_of
     from emo_harness.images.rating_columns import columns_of
 
     given = _scale(scale)
@@ -59,7 +59,7 @@ def command(
     table = read_table(ratings)
     columns = columns_of(
         table,
-        images.by_name(),
+        images.find,
         file=file_column,
         valence=valence_column,
         arousal=arousal_column,
@@ -74,6 +74,8 @@ def command(
     guessed = dict(columns.guessed)
     if given is None:
         guessed["scale"] = f"{found_scale[0]:g} to {found_scale[1]:g}"
+    if commas := decimal_commas(table, columns):
+        guessed["decimal commas"] = quoted(commas)
     result = import_set(
         images,
         table,
@@ -86,6 +88,9 @@ def command(
         origin=source,
         licence=licence,
     )
+    unknown = unknown_dimensions(rated)
+    for dimension in unknown:
+        typer.echo(f"no {dimension} is known of any image: no column, or nothing in it", err=True)
     if as_json:
         told = {
             "folder": str(out),
@@ -95,6 +100,9 @@ def command(
             "without_image": result.without_image,
             "without_rating": result.without_rating,
             "unreadable": result.unreadable,
+            "unknown": unknown,
+            "n_replaced": result.n_replaced,
+            "removed": result.removed,
         }
         typer.echo(json.dumps(told))
         return
@@ -103,12 +111,15 @@ def command(
     for names, what in (
         (result.without_image, "in the table, but no image"),
         (result.without_rating, "images without a rating, left out"),
-        ([f"{name} ({why})" for name, why in result.unreadable.items()], "cannot be opened"),
+        ([f"{name} ({why})" for name, why in result.unreadable.items()], "not taken"),
     ):
         if names:
             typer.echo(f"{what}: {len(names)} ({quoted(names, 5)})")
     if licence is None:
         typer.echo("no --licence given: the manifest does not tell what may be done with them")
+    if result.n_replaced:
+        gone = f"; removed: {quoted(result.removed, 5)}" if result.removed else ""
+        typer.echo(f"replaced: the set of {result.n_replaced} images that was there{gone}")
     how = "referenced where they are" if reference else "copied as PNG"
     typer.echo(f"imported: {len(result.entries)} images, {how}: {out}")
 

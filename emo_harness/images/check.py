@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from emo_harness.effects.rank_correlation import RankCorrelation, rank_correlation
 from emo_harness.images.check_words import CheckWords
 from emo_harness.images.clip_encoder import ClipEncoder
+from emo_harness.images.clip_files import DEMO, DEMO_GENERATOR
 from emo_harness.images.concept_numbers import (
     ConceptNumbers,
     EncoderAgreement,
@@ -24,7 +25,7 @@ from emo_harness.images.encoder_scores import (
     twin_places,
 )
 from emo_harness.images.fact_differences import FactDifference, fact_differences
-from emo_harness.images.image_entry import ImageEntry
+from emo_harness.images.image_entry import Drawn, Generated, ImageEntry
 from emo_harness.images.image_set import ImageSet
 from emo_harness.images.measured import MeasuredImages, measured_images
 from emo_harness.images.near_duplicates import NearDuplicates, near_duplicates
@@ -156,6 +157,11 @@ class _Checked:
         )
 
 
+def _is_of_the_demo(entry: ImageEntry) -> bool:
+    made = entry.made
+    return isinstance(made, Drawn) or (isinstance(made, Generated) and made.model == DEMO_GENERATOR)
+
+
 def _only(values: object) -> str | None:
     found = set(values)  # type: ignore[call-overload]
     return found.pop() if len(found) == 1 else None
@@ -193,7 +199,15 @@ def _with_norms(
 def _remarks(
     entries: Sequence[ImageEntry], scores: Sequence[EncoderScores], twins: Ints, originals: Ints
 ) -> list[str]:
-    found = [remark for one in scores for remark in one.remarks]
+    found = []
+    strange = sum(not _is_of_the_demo(entry) for entry in entries)
+    if strange and any(one.encoder == DEMO for one in scores):
+        found.append(
+            f"{DEMO} knows drawn emoji and nothing else: what it says of "
+            f"{'this set' if strange == len(entries) else f'{strange:,} images of this set'} means "
+            "nothing, neither accuracy nor correlation; name another --encoder"
+        )
+    found += [remark for one in scores for remark in one.remarks]
     if scores and len(concepts_of(entries)) == 1:
         found.append("the set has one concept: there is nothing to tell it from, so no accuracy")
     without = int((twins[originals] < 0).sum())

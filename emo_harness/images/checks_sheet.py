@@ -16,18 +16,35 @@ if TYPE_CHECKING:
     from emo_harness.images.image_entry import ImageEntry
 
 DOING = "drawing the contact sheet"
+_PLAIN = (236, 237, 240)
 
 
-def checks_sheet(checks: ImageChecks) -> PILImage:
-    """Draw the sheet, a row per concept; a set with very many is drawn in part, and says so."""
+def checks_sheet(checks: ImageChecks, *, show_referenced: bool = False) -> PILImage:
+    """Draw the sheet, a row per concept; a set with very many is drawn in part, and says so.
+
+    Args:
+        show_referenced: images that must not be copied too; plain tiles stand for them else.
+    """
+    from PIL import Image
+
     places = {entry.id: place for place, entry in enumerate(checks.images.entries)}
 
+    plain = Image.new("RGB", (THUMBNAIL_PX, THUMBNAIL_PX), _PLAIN)
+    any_referenced = any(entry.referenced for entry in checks.images.entries)
+
     def thumbnail(entry: ImageEntry) -> PILImage:
+        if entry.referenced and not show_referenced:
+            return plain
         return decode_image(checks.measured.thumbnails[places[entry.id]], doing=DOING)
 
     made = set_rows(checks.images.entries, thumbnail, _wrong_readings(checks))
     encoders = ", ".join(scores.encoder for scores in checks.scores)
-    parts = [f"read by {encoders}" if encoders else "", made.shown]
+    kept_back = "not to be passed on" if show_referenced else "plain tiles: referenced, not copied"
+    parts = [
+        f"read by {encoders}" if encoders else "",
+        made.shown,
+        kept_back if any_referenced else "",
+    ]
     return contact_sheet(
         made.rows,
         checks.images.name,

@@ -16,6 +16,8 @@ from emo_harness.text_file import read_text
 
 LOCAL, HUB = "local-dir:", "hf-hub:"
 DEMO = "emo-demo-clip"
+# The text-to-image pipeline that draws what it knows.
+DEMO_GENERATOR = "emo-demo-diffusion"
 # A well-known one of moderate size.
 USUAL = "ViT-B-32:laion2b_s34b_b79k"
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"

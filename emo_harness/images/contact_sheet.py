@@ -85,9 +85,9 @@ def contact_sheet(
     widest = max((sum(spans[row] for row in shelf) for shelf in together), default=1)
     room = max(widest * step - _GAP, _LEAST_ROOM)
     top = [
-        (line, _font(size), ink)
+        (line, font_of(size), ink)
         for text, size, ink in ((title, _TITLE, _INK), (subtitle, _HEADING, _FAINT))
-        for line in wrapped(text, _font(size), room, _MOST_TITLE_LINES)
+        for line in wrapped(text, font_of(size), room, _MOST_TITLE_LINES)
     ]
     laid = [_blocks([rows[row] for row in shelf], columns, tile, room) for shelf in together]
     y = _EDGE + sum(int(font.size) + _GAP for _, font, _ in top)
@@ -188,9 +188,9 @@ def _blocks(rows: Sequence[Row], columns: int, tile: int, room: int) -> list[_Bl
         is_last = number == len(rows) - 1
         own = max(1, min(columns, len(images))) * (tile + _GAP) - _GAP
         own = _EDGE + room - x if is_last else own
-        told = wrapped(heading, _font(_HEADING), own, _MOST_HEADING_LINES)
+        told = wrapped(heading, font_of(_HEADING), own, _MOST_HEADING_LINES)
         captions = [
-            wrapped(caption, _font(_CAPTION), tile, _MOST_CAPTION_LINES) for _, caption in images
+            wrapped(caption, font_of(_CAPTION), tile, _MOST_CAPTION_LINES) for _, caption in images
         ]
         tiles = [(image, lines) for (image, _), lines in zip(images, captions, strict=True)]
         found.append(_Block(x, own, told, tiles))
@@ -219,7 +219,7 @@ def _write(
     x, y = place
     leading = _GAP if size == _HEADING else _LEADING
     for number, line in enumerate(lines):
-        pen.text((x, y + number * (size + leading)), line, ink, _font(size))
+        pen.text((x, y + number * (size + leading)), line, ink, font_of(size))
 
 
 def _fitted_image(image: Image, tile: int) -> Image:
@@ -231,7 +231,7 @@ def _fitted_image(image: Image, tile: int) -> Image:
 
 
 @cache
-def _font(size: int) -> FreeTypeFont:
+def font_of(size: int) -> FreeTypeFont:
     """DejaVu Sans, which matplotlib brings along: the same letters on every machine."""
     from matplotlib import get_data_path
     from PIL import ImageFont

@@ -17,7 +17,7 @@ from emo_harness.images.image_entry import PLACEBO, Drawn, ImageEntry
 from emo_harness.images.image_set import MANIFEST, ImageSet, load_image_set, manifest_line
 from emo_harness.images.png_facts import png_bytes
 from emo_harness.images.sheet_rows import set_rows
-from emo_harness.whole_file import Writer, text_writer, write_folder
+from emo_harness.whole_file import Writer, require_folder, text_writer, write_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,6 +44,7 @@ def draw_set(
             written.
     """
     doing = f"drawing the image set {plan.name}"
+    require_folder(folder, f"{doing} to {folder}")
     planned = plan.drawings()
     earlier = _earlier(folder, [f"{one.id}.png" for one in planned], doing)
     writers: dict[str, Writer] = {}

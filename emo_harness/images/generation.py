@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +90,7 @@ def generate(
     own = [scene for number, scene in enumerate(part) if processes.makes(number)]
     told = list(part) if processes.is_first else own
     known = read_failures(folder) if has_begun(plan, folder) else []
-    before = _Before.of(folder, told, known)
+    files, attempts = _stamps(folder, told), _attempts(told, known)
     sweep(folder, (file_name(one) for scene in own for one in scene.images))
     maker = Maker(
         folder,
@@ -112,18 +113,33 @@ def generate(
         sweep(folder, (PLAN, MANIFEST, SHEET, FAILURES))
     else:
         settled.n_open(own)
-    there = [one.id for scene in told for one in scene.images if one.id in settled.entries]
-    n_there = sum(before.files.get(name) == _stamp(folder / f"{name}.png") for name in there)
+    now = {k: stamp for k, stamp in _stamps(folder, told).items() if k in settled.entries}
+    n_there = sum(files.get(name) == stamp for name, stamp in now.items())
     return Work(
-        n_made=len(there) - n_there,
+        n_made=len(now) - n_there,
         n_there=n_there,
-        n_failed=len(_attempts(told, read_failures(folder)) - before.attempts),
+        n_failed=len(_attempts(told, read_failures(folder)) - attempts),
         n_processes=processes.n,
         n_set=len(settled.entries),
         given_up=[settled.given_up[one.id] for one in told if one.id in settled.given_up],
         remarks=maker.remarks,
         seconds=time.perf_counter() - started,
     )
+
+
+def _stamps(folder: Path, scenes: Sequence[Scene]) -> dict[str, tuple[int, int]]:
+    """By an image's id what becomes another when its file is made, by whichever process."""
+    found = {}
+    for one in (one for scene in scenes for one in scene.images):
+        with suppress(FileNotFoundError):
+            stat = (folder / file_name(one)).stat()
+            found[one.id] = (stat.st_mtime_ns, stat.st_ino)
+    return found
+
+
+def _attempts(scenes: Sequence[Scene], failures: Sequence[Failure]) -> set[tuple[str, int]]:
+    ids = {one.id for scene in scenes for one in scene.images}
+    return {(one.id, one.attempt) for one in failures if one.id in ids}
 
 
 class _Settled:

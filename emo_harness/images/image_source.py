@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+NOT_TAKEN = (
+    ".tif", ".tiff", ".gif", ".bmp", ".svg", ".heic", ".heif", ".avif", ".jp2", ".psd", ".pcx",
+    ".ppm", ".pgm", ".tga", ".eps",
+)  # fmt: skip
 MAX_IMAGES = 100_000
 # What reading a damaged, encrypted or unusual archive raises.
 _BROKEN_ARCHIVE = (
@@ -34,21 +40,49 @@ class Source:
         names: paths of images, below the place.
         open: gives an image by its path.
         is_archive: whether it is a ZIP archive, of which nothing is unpacked to disk.
+        links: paths that are not followed, with the reason.
+        not_taken: paths of images in formats that are not taken.
     """
 
     place: Path
     names: tuple[str, ...]
     open: Callable[[str], PILImage]
     is_archive: bool
+    links: Mapping[str, str] = field(default_factory=dict)
+    not_taken: tuple[str, ...] = ()
 
-    def by_name(self) -> dict[str, list[str]]:
-        """Paths by what a table may call them, in lower case: path, file name or its stem."""
-        found: dict[str, list[str]] = {}
-        for name in self.names:
-            path = PurePosixPath(name)
-            for known in {name.lower(), path.name.lower(), path.stem.lower()}:
-                found.setdefault(known, []).append(name)
-        return found
+    def find(self, told: str) -> list[str]:
+        """Paths that a table may mean: that very path, else those of this name, or its stem.
+
+        Of a path that begins at a drive or root, on Windows too, as much from its end as is known.
+        What can be taken goes before what cannot.
+        """
+        if told in self._taken:
+            return [told]
+        parts = _key(told.replace("\\", "/")).split("/")
+        is_absolute = parts[0] == "" or parts[0].endswith(":")
+        for start in range(len(parts) if is_absolute else 1):
+            found = self._by_key.get("/".join(parts[start:]), [])
+            if found:
+                return [path for path in found if path in self._taken] or found
+        return []
+
+    @cached_property
+    def _taken(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    @cached_property
+    def _by_key(self) -> dict[str, list[str]]:
+        """Paths by path, with and without suffix; by name, where none has it as its path."""
+        paths: dict[str, list[str]] = {}
+        names: dict[str, list[str]] = {}
+        for told in (*self.names, *self.links, *self.not_taken):
+            path = PurePosixPath(told)
+            for key in {_key(told), _key(told.removesuffix(path.suffix))}:
+                paths.setdefault(key, []).append(told)
+            for key in {_key(path.name), _key(path.stem)}:
+                names.setdefault(key, []).append(told)
+        return names | paths
 
 
 def open_source(place: Path) -> Source:
@@ -59,14 +93,32 @@ def open_source(place: Path) -> Source:
     """
     doing = f"looking for images in {place}"
     if place.is_dir():
-        names = sorted(
-            path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()
+        paths = sorted(place.rglob("*"))
+        links = {
+            path.relative_to(place).as_posix(): why
+            for path in paths
+            if (why := _why_not_followed(path, place)) is not None
+        }
+        files = [path.relative_to(place).as_posix() for path in paths if path.is_file()]
+        names = [name for name in files if name not in links]
+        source = Source(
+            place,
+            _images(names),
+            lambda name: open_image(place / name),
+            False,
+            links,
+            _images(names, NOT_TAKEN),
         )
-        source = Source(place, _images(names), lambda name: open_image(place / name), False)
     elif zipfile.is_zipfile(place):
         archive = _archive(place, doing)
         names = sorted(archive.namelist())
-        source = Source(place, _images(names), lambda name: _of_archive(archive, name), True)
+        source = Source(
+            place,
+            _images(names),
+            lambda name: _of_archive(archive, name),
+            True,
+            not_taken=_images(names, NOT_TAKEN),
+        )
     else:
         raise UserError(
             doing,
@@ -77,14 +129,43 @@ def open_source(place: Path) -> Source:
     if not 0 < len(source.names) <= MAX_IMAGES:
         raise UserError(
             doing,
-            found=f"{len(source.names)} images",
+            found=f"{len(source.names)} images{_besides(source)}",
             expected=f"between one and {MAX_IMAGES:,} of {quoted(SUFFIXES)}",
             fix="give the folder that holds the images",
         )
     return source
 
 
-def _images(names: Sequence[str]) -> tuple[str, ...]:
+def _key(told: str) -> str:
+    """A path as it is compared: systems differ in case, and in how they compose letters."""
+    return unicodedata.normalize("NFC", told).casefold()
+
+
+def _why_not_followed(path: Path, place: Path) -> str | None:
+    """Of an image that is a link out of a folder, or of a link to a folder; None of all else."""
+    if not path.is_symlink():
+        return None
+    if path.is_dir():
+        return "a link to a folder, which is not followed"
+    if path.suffix.lower() not in SUFFIXES:
+        return None
+    if not path.is_file():
+        return "a link that leads nowhere"
+    if not path.resolve().is_relative_to(place.resolve()):
+        return "a link out of the folder, which is not followed"
+    return None
+
+
+def _besides(source: Source) -> str:
+    told = []
+    if source.not_taken:
+        told.append(f"{len(source.not_taken)} of a format not taken ({source.not_taken[0]})")
+    if source.links:
+        told.append(f"{len(source.links)} links, which are not followed")
+    return "".join(f", {one}" for one in told)
+
+
+def _images(names: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> tuple[str, ...]:
     """Names of image files.
 
     Hidden ones, those that macOS adds to archives, and what is no text and so in no table are left
@@ -93,7 +174,7 @@ def _images(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         name
         for name in names
-        if PurePosixPath(name).suffix.lower() in SUFFIXES
+        if PurePosixPath(name).suffix.lower() in suffixes
         and name == name.encode(errors="ignore").decode()
         and not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
     )

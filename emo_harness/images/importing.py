@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -21,12 +23,15 @@ from emo_harness.images.rating_columns import Columns
 from emo_harness.stimuli.stimulus import RESERVED
 from emo_harness.stimuli.visual import GREY
 from emo_harness.validation import validated
-from emo_harness.whole_file import write_whole
+from emo_harness.whole_file import require_folder, write_whole
 
 FAMILY = "rated"
 # Of an id, with room for a number behind it.
 MAX_STEM = 56
 _KEYWORDS = re.compile(r"[,;|/]")
+# Accents and the like, once letters are taken apart.
+_MARKS = re.compile("[\u0300-\u036f]")
+_LATIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 
 
 @dataclass
@@ -38,12 +43,16 @@ class ImportedSet:
         without_image: names in the table that no image has.
         without_rating: images that no row names.
         unreadable: images that could not be opened, with the reason.
+        n_replaced: images of the set that was there before; 0 where there was none.
+        removed: files of that set that are no longer part of it.
     """
 
     entries: list[ImageEntry] = field(default_factory=list)
     without_image: list[str] = field(default_factory=list)
     without_rating: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    n_replaced: int = 0
+    removed: list[str] = field(default_factory=list)
 
 
 def import_set(
@@ -61,6 +70,8 @@ def import_set(
 ) -> ImportedSet:
     """Bring rated images in: a PNG with its facts for each, and a manifest with their norms.
 
+    An imported set that is there already is replaced, and its other images are removed.
+
     Args:
         scale: lowest and highest rating that could be given.
         folder: of the set.
@@ -74,7 +85,7 @@ def import_set(
             image at all, a folder that holds another set or that is the images' own.
     """
     doing = f"importing {source.place.name} into {folder}"
-    _require_own(source, folder, reference, doing)
+    earlier = _earlier(source, folder, reference, doing)
     pairs, result = _paired(source, rated, doing)
     names = _ids([name for name, _ in pairs])
     told = [column for column in (columns.valence, columns.arousal) if column]
@@ -121,6 +132,12 @@ def import_set(
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder, result.entries)
+    result.n_replaced = len(earlier)
+    kept = {entry.file for entry in result.entries}
+    for file in (entry.file for entry in earlier):
+        if file is not None and file not in kept:
+            (folder / file).unlink(missing_ok=True)
+            result.removed.append(file)
     return result
 
 
@@ -136,13 +153,18 @@ def _paired(
     source: Source, rated: Sequence[Rated], doing: str
 ) -> tuple[list[tuple[str, Rated]], ImportedSet]:
     """Images and their rows, in the table's order, and what has no partner."""
-    by_name = source.by_name()
-    result = ImportedSet()
+    result = ImportedSet(unreadable=dict(source.links))
     rows: dict[str, Rated] = {}
     for row in rated:
-        found = by_name.get(row.name.lower(), [])
+        found = source.find(row.name)
         if not found:
             result.without_image.append(row.name)
+            continue
+        if found[0] in source.links:
+            continue
+        if found[0] in source.not_taken:
+            suffix = PurePosixPath(found[0]).suffix
+            result.unreadable[found[0]] = f"format not taken: {suffix}"
             continue
         if len(found) > 1:
             raise UserError(
@@ -163,7 +185,12 @@ def _paired(
     return list(rows.items()), result
 
 
-def _require_own(source: Source, folder: Path, reference: bool, doing: str) -> None:
+def _earlier(source: Source, folder: Path, reference: bool, doing: str) -> tuple[ImageEntry, ...]:
+    """Entries of the imported set that lies there already.
+
+    Raises:
+        UserError: another set lies there, or the set cannot.
+    """
     own = folder.resolve()
     inside = source.place.resolve()
     if reference and source.is_archive:
@@ -180,9 +207,11 @@ def _require_own(source: Source, folder: Path, reference: bool, doing: str) -> N
             expected="a folder of its own",
             fix="choose another --out",
         )
+    require_folder(folder, doing)
     if not (folder / MANIFEST).exists():
-        return
-    hows = {entry.made.how for entry in load_image_set(folder).entries}
+        return ()
+    entries = load_image_set(folder).entries
+    hows = {entry.made.how for entry in entries}
     if hows != {"imported"}:
         raise UserError(
             doing,
@@ -190,6 +219,7 @@ def _require_own(source: Source, folder: Path, reference: bool, doing: str) -> N
             expected="a new folder, or an imported set",
             fix="choose another --out",
         )
+    return entries
 
 
 def _ids(names: Sequence[str]) -> dict[str, str]:
@@ -197,7 +227,7 @@ def _ids(names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
-        stem = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(name).stem.lower()).strip("-")
+        stem = _latin(PurePosixPath(name).stem)
         first = f"image-{stem}".strip("-") if stem in ("", GREY, *RESERVED) else stem[:MAX_STEM]
         number, own = 1, first
         while own in taken:
@@ -206,6 +236,21 @@ def _ids(names: Sequence[str]) -> dict[str, str]:
         taken.add(own)
         found[name] = own
     return found
+
+
+def _latin(name: str) -> str:
+    """A name in a to z, digits and dashes: "Ünï 1" as "uni-1".
+
+    Letters that have no such form are left out, and six digits of the name's SHA-256 stand behind
+    the others in their place.
+    """
+    composed = unicodedata.normalize("NFC", name).casefold()
+    plain = unicodedata.normalize("NFKD", composed)
+    stem = re.sub(r"[^a-z0-9]+", "-", _MARKS.sub("", plain)).strip("-")[:MAX_STEM]
+    if all(letter in _LATIN or not letter.isalnum() for letter in plain):
+        return stem
+    digest = hashlib.sha256(composed.encode()).hexdigest()[:6]
+    return f"{stem[: MAX_STEM - 7] or 'image'}-{digest}"
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from emo_harness.text_file import read_text
 
 MAX_BYTES = 64 * 1024**2
 UNKNOWN = ("", "na", "n/a", "nan", "none", "null", ".", "-")
+_DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+_WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 # The scale of ratings is guessed as the first of these that holds all means.
 SCALES = ((1.0, 7.0), (1.0, 9.0))
 Scale = tuple[float, float]
@@ -47,11 +50,13 @@ class Table:
     Attributes:
         header: names of columns.
         rows: line number, and cells by column.
+        delimiter: between cells.
     """
 
     path: Path
     header: tuple[str, ...]
     rows: tuple[tuple[int, dict[str, str]], ...]
+    delimiter: str = ","
 
 
 def read_table(path: Path) -> Table:
@@ -63,7 +68,7 @@ def read_table(path: Path) -> Table:
     doing = f"reading ratings from {path}"
     lines = read_text(path, doing, MAX_BYTES).splitlines()
     head = lines[0] if lines else ""
-    delimiter = max(",;\t", key=head.count)
+    delimiter = max(_DELIMITERS, key=head.count)
     rows: list[tuple[int, dict[str, str]]] = []
     try:
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -71,9 +76,12 @@ def read_table(path: Path) -> Table:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
-            if len(cells) > len(header):
+            if any(cell.strip() for cell in cells[len(header) :]):
                 raise _unreadable(
-                    doing, f"line {reader.line_num}: {len(cells)} cells under {len(header)} names"
+                    doing,
+                    f"line {reader.line_num}: {len(cells)} cells under {len(header)} names",
+                    "a name above every cell",
+                    f"put a cell that holds {_DELIMITERS[delimiter]} in double quotes",
                 )
             rows.append((reader.line_num, dict(zip(header, map(str.strip, cells), strict=False))))
     except csv.Error as error:
@@ -81,7 +89,32 @@ def read_table(path: Path) -> Table:
     repeated = [name for name in header if name and header.count(name) > 1]
     if not rows or repeated:
         raise _unreadable(doing, f"the column {repeated[0]!r} twice" if repeated else "no row")
-    return Table(path, tuple(header), tuple(rows))
+    return Table(path, tuple(header), tuple(rows), delimiter)
+
+
+def decimal_commas(table: Table, columns: Columns) -> tuple[str, ...]:
+    """Columns of ratings that write 3.5 as "3,5" throughout.
+
+    Where commas stand between cells, one within a cell is taken for a mistake.
+    """
+    if table.delimiter == ",":
+        return ()
+    rated = (columns.valence, columns.arousal, columns.valence_sd, columns.arousal_sd)
+    found = []
+    for column in dict.fromkeys(filter(None, rated)):
+        cells = [cells.get(column, "") for _, cells in table.rows]
+        known = [cell for cell in cells if cell.lower() not in UNKNOWN]
+        is_consistent = all(_WITH_COMMA.fullmatch(cell) for cell in known)
+        if is_consistent and any("," in cell for cell in known):
+            found.append(column)
+    return tuple(found)
+
+
+def unknown_dimensions(rated: Sequence[Rated]) -> list[str]:
+    """Of valence and arousal, what is known of no image."""
+    return [
+        name for name in ("valence", "arousal") if all(getattr(one, name) is None for one in rated)
+    ]
 
 
 def ratings(table: Table, columns: Columns) -> list[Rated]:
@@ -92,20 +125,23 @@ def ratings(table: Table, columns: Columns) -> list[Rated]:
     Raises:
         UserError: a cell that is no number.
     """
+    with_comma = decimal_commas(table, columns)
 
     def number(line: int, cells: Mapping[str, str], column: str | None) -> float | None:
         text = cells.get(column, "") if column else ""
         if text.lower() in UNKNOWN:
             return None
         try:
-            value = float(text)
+            value = float(text.replace(",", ".") if column in with_comma else text)
         except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
+            value = None
+        if value is None or not math.isfinite(value):
+            comma = " written alike in the whole column, with a point or a comma"
             raise _unreadable(
                 f"reading ratings from {table.path}",
                 f"line {line}, column {column}: {text[:40]!r}",
-                "a number, or nothing where it is unknown",
+                f"a {'number' if value is None else 'finite number'}"
+                f"{comma if ',' in text else ''}, or nothing where it is unknown",
             )
         return value
 
@@ -163,5 +199,10 @@ def scale_of(rated: Sequence[Rated], given: Scale | None, doing: str) -> Scale:
     )
 
 
-def _unreadable(doing: str, found: str, expected: str = "a table with a header") -> UserError:
-    return UserError(doing, found=found, expected=expected, fix="correct the file")
+def _unreadable(
+    doing: str,
+    found: str,
+    expected: str = "a table with a header",
+    fix: str = "correct the file",
+) -> UserError:
+    return UserError(doing, found=found, expected=expected, fix=fix)

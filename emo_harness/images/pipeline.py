@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emo_harness.errors import UserError, first_line, nearest, quoted
+from emo_harness.errors import UserError, first_line
 from emo_harness.images.failures import (
     NOT_FINITE,
     PIPELINE_FAILED,
@@ -18,13 +18,13 @@ from emo_harness.images.failures import (
     SAFETY,
     why_failed,
 )
+from emo_harness.images.further_arguments import OWN, Argument, further_arguments
 from emo_harness.images.pipeline_loading import LoadedPipeline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image as PILImage
 
-Argument = float | int | str | bool
 # Of names that mean the same in different pipelines, the first that has a value of its own.
 STEPS = ("num_inference_steps", "prior_num_inference_steps")
 GUIDANCE = ("guidance_scale", "prior_guidance_scale", "true_cfg_scale")
@@ -32,8 +32,6 @@ VERDICTS = ("nsfw_content_detected", "nsfw_detected")
 # What pipelines raise where computing fails, and where they were not asked as they want to be.
 _FAILS = (RuntimeError, ArithmeticError, OSError)
 _REFUSES = (ValueError, TypeError, AttributeError, LookupError, AssertionError)
-# What the harness sets itself.
-_TAKEN = ("prompt", "negative_prompt", "generator", "output_type", "height", "width")
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,12 @@ class TextToImage:
         self._parameters = inspect.signature(type(loaded.pipe).__call__).parameters
         self._doing = f"making images with {loaded.kind} of {loaded.identity.model}"
         self.takes_negative = "negative_prompt" in self._parameters
+        self._own = dict(OWN)
         self.steps, steps = self._setting("--steps", STEPS, settings.steps)
         self.guidance, guidance = self._setting("--guidance", GUIDANCE, settings.guidance)
-        self.arguments = self._further(settings.arguments)
+        self.arguments = further_arguments(
+            settings.arguments, self._parameters, self._own, self._doing
+        )
         self._given = {**steps, **guidance, **self._sized(settings.size), **self.arguments}
         self._one_by_one = False
         self._has_told_negative = False
@@ -194,6 +195,8 @@ class TextToImage:
         known = [name for name in names if name in self._parameters]
         defaults = {name: self._parameters[name].default for name in known}
         name = next((one for one in known if defaults[one] is not None), next(iter(known), None))
+        if name is not None:
+            self._own[name] = option
         if value is None:
             default = defaults.get(name) if name else None
             return (default if isinstance(default, int | float) else None), {}
@@ -217,18 +220,6 @@ class TextToImage:
                 fix="leave the size out, in the recipe too",
             )
         return {"width": size[0], "height": size[1]}
-
-    def _further(self, arguments: Mapping[str, Argument]) -> dict[str, Argument]:
-        free = [n for n in self._parameters if n not in (*_TAKEN, "self", "args", "kwargs")]
-        strange = [name for name in arguments if name not in free]
-        if strange:
-            raise UserError(
-                self._doing,
-                found=f"--set {strange[0]}={arguments[strange[0]]}{nearest(strange[0], free)}",
-                expected=f"one of {quoted(sorted(free), 40)}",
-                fix="see the pipeline's documentation",
-            )
-        return dict(arguments)
 
 
 @contextmanager

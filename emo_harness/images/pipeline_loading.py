@@ -169,6 +169,8 @@ def _pipe(
         with warnings.catch_warnings():
             # The name that every release before 1.0 understands.
             warnings.filterwarnings("ignore", message=".*torch_dtype.*")
+            # Of diffusers' own calls of the hub.
+            warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks.*")
             return diffusers.AutoPipelineForText2Image.from_pretrained(
                 place,
                 torch_dtype=getattr(torch, dtype),
@@ -221,6 +223,14 @@ def _refused(place: str, doing: str, error: Exception, variant: str | None) -> U
             expected="a complete pipeline as diffusers' save_pretrained writes it",
             fix="save it again, with weights as safetensors",
         )
+    if _is_unreachable(error):
+        return UserError(
+            doing,
+            found="no such folder, and nothing could be fetched from the hub: offline "
+            "(HF_HUB_OFFLINE), or no network; nor is it in the hub's local cache",
+            expected="a local folder, or a repository that can be fetched or was fetched before",
+            fix="check the path of a folder; fetch a repository where there is a network",
+        )
     return UserError(
         doing,
         found=f"no such folder, and not to be had from the hub ({first_line(error)})",
@@ -228,6 +238,17 @@ def _refused(place: str, doing: str, error: Exception, variant: str | None) -> U
         fix="look for a misspelt name, revision or variant; a hub needs a network, gated models "
         "a login",
     )
+
+
+def _is_unreachable(error: BaseException | None) -> bool:
+    """Whether the hub was not reached, and its local cache does not have what was asked for."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    while error is not None:
+        if isinstance(error, LocalEntryNotFoundError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _scheduler(diffusers: ModuleType, pipe: Any, name: str, doing: str) -> Any:

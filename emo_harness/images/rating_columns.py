@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ class Columns:
 
 def columns_of(
     table: Table,
-    names_image: Iterable[str],
+    names_image: Callable[[str], object],
     *,
     file: str | None = None,
     valence: str | None = None,
@@ -67,7 +67,7 @@ def columns_of(
     those of the named column's group are taken.
 
     Args:
-        names_image: names that images go by, in lower case.
+        names_image: whether a cell names an image.
         raters: the group, as it stands in the headings: "us" for `val_mean_us`.
 
     Raises:
@@ -88,18 +88,21 @@ def columns_of(
                 fix=f"correct --{role.replace('_', '-')}-column",
             )
     headings = _Headings(table.header, doing)
-    group = raters
+    group = raters.lower() if raters else None
     if group is None:
         group = next((headings.group(c) for c in (valence, arousal) if c), None)
-    elif group.lower() not in headings.groups:
+    elif group not in headings.groups:
+        groups = sorted(filter(None, headings.groups))
         raise UserError(
             doing,
-            found=f"no ratings of the group {raters!r}{nearest(group, headings.groups)}",
-            expected=f"one of {quoted(sorted(filter(None, headings.groups)), 20) or 'none'}",
-            fix="correct --raters",
+            found=f"no ratings of the group {raters!r}{nearest(group, groups)}",
+            expected=f"one of {quoted(groups, 20)}"
+            if groups
+            else "headings that name groups of raters, as val_mean_us; here none does",
+            fix="correct --raters" if groups else "leave --raters out",
         )
     found: dict[str, str | None] = dict(named)
-    found["file"] = file or _naming_column(table, set(names_image), doing)
+    found["file"] = file or _naming_column(table, names_image, doing)
     for dimension in DIMENSIONS:
         found[dimension] = named[dimension] or headings.of(dimension, "mean", group)
         sd = f"{dimension}_sd"
@@ -218,10 +221,10 @@ def _unglued(word: str) -> list[str]:
     return [word]
 
 
-def _naming_column(table: Table, names: set[str], doing: str) -> str:
+def _naming_column(table: Table, names_image: Callable[[str], object], doing: str) -> str:
     """The column whose cells name images most often."""
     shares = {
-        column: sum(cells.get(column, "").lower() in names for _, cells in table.rows)
+        column: sum(bool(names_image(cells.get(column, ""))) for _, cells in table.rows)
         / len(table.rows)
         for column in table.header
     }

@@ -15,7 +15,7 @@ from emo_harness.images.image_entry import PLACEBO, Emotion, Level
 from emo_harness.images.plan_file import GLYPHS, plan_path, read_plan
 from emo_harness.stimuli import Arousal
 from emo_harness.stimuli.stimulus import Family, Name
-from emo_harness.validation import Strict, validated
+from emo_harness.validation import RefusedError, Strict, validated
 
 MAX_PROMPT_CHARACTERS = 2_000
 MAX_IMAGES = 100_000
@@ -63,7 +63,7 @@ class RecipePrompt(Strict):
     @model_validator(mode="after")
     def _differ(self) -> RecipePrompt:
         if self.prompt == self.twin:
-            raise ValueError("a twin that differs from its prompt")
+            raise RefusedError(f"the prompt {self.prompt!r} as its own twin", "a twin that differs")
         return self
 
 
@@ -108,24 +108,31 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _nothing_twice(self) -> Recipe:
         if self.family == PLACEBO:
-            raise ValueError(f"another family than {PLACEBO}, which the twins have")
+            raise RefusedError(f"the family {PLACEBO}, which the twins have", "another family")
         repeated = [s for s, n in Counter(self.seeds).items() if n > 1]
         if repeated:
-            raise ValueError(f"every seed once, not {repeated[0]} again")
+            raise RefusedError(f"the seed {repeated[0]} twice", "every seed once")
         variants = Counter((one.concept, one.arousal) for one in self.concepts)
         for (concept, arousal), n in variants.items():
             if n > 1:
                 variant = f" with arousal {arousal}" if arousal else ""
-                raise ValueError(f"the concept {concept!r}{variant} once, its prompts in one list")
+                raise RefusedError(
+                    f"the concept {concept!r}{variant} twice", "it once, its prompts in one list"
+                )
         for one in self.concepts:
-            prompts = Counter(p.prompt for p in one.prompts)
-            if max(prompts.values()) > 1:
-                raise ValueError(f"{one.concept}: every prompt once; further seeds vary an image")
+            prompt, n = Counter(p.prompt for p in one.prompts).most_common(1)[0]
+            if n > 1:
+                raise RefusedError(
+                    f"concept {one.concept}: the prompt {prompt[:60]!r} twice",
+                    "every prompt once; further seeds vary an image",
+                )
         ids = Counter(_ids(self))
         if max(ids.values()) > 1:
-            raise ValueError(f"concepts whose ids differ, not {ids.most_common(1)[0][0]!r} twice")
+            raise RefusedError(
+                f"the id {ids.most_common(1)[0][0]!r} for two images", "concepts whose ids differ"
+            )
         if len(ids) > MAX_IMAGES:
-            raise ValueError(f"at most {MAX_IMAGES:,} images, not {len(ids):,}")
+            raise RefusedError(f"{len(ids):,} images", f"at most {MAX_IMAGES:,} images")
         return self
 
     def images(self) -> tuple[PlannedImage, ...]:

@@ -44,13 +44,16 @@ def gain(value: float, low: float, high: float, decimals: int = 1) -> str:
 
 
 def mean(value: float, low: float, high: float, n: int, decimals: int = 1) -> str:
-    """The mean of n values with its interval, or why it has none.
+    """The mean over n pairs with its interval, or why it has none.
 
     >>> mean(1.0, float("nan"), float("nan"), 2)
     '+1.0, all 2 alike'
+    >>> mean(1.0, float("nan"), float("nan"), 1)
+    '+1.0, one pair: no interval'
     """
-    if math.isnan(low) and n > 1 and not math.isnan(value):
-        return f"{pp(value, decimals)}, all {count(n)} alike"
+    if math.isnan(low) and n > 0 and not math.isnan(value):
+        why = f"all {count(n)} alike" if n > 1 else "one pair: no interval"
+        return f"{pp(value, decimals)}, {why}"
     return gain(value, low, high, decimals)
 
 
@@ -125,7 +128,7 @@ def gain_cell(value: float, low: float, high: float, decimals: int = 1, tone: st
 def mean_cell(
     value: float, low: float, high: float, n: int, decimals: int = 1, tone: str = ""
 ) -> Cell:
-    """The mean of n values with its interval in one cell; it sorts by the mean."""
+    """The mean over n pairs with its interval in one cell; it sorts by the mean."""
     return Cell((value, low, high), mean(value, low, high, n, decimals), sort=value, tone=tone)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Annotated, Literal
@@ -16,8 +17,8 @@ from emo_harness.stimuli.visual import StimulusImage
 from emo_harness.validation import Strict
 
 MAX_TEXT_CHARACTERS = 4_000
-ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-FAMILY_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
+ID_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
+FAMILY_PATTERN = r"^[a-z][a-z0-9_-]{0,31}\Z"
 # These have a meaning of their own among arms, metrics and tasks.
 RESERVED = ("control", "all", "by_arm")
 
@@ -41,16 +42,37 @@ def _not_reserved(name: str) -> str:
     return name
 
 
+def _matching(pattern: str, in_words: str) -> AfterValidator:
+    def check(name: str) -> str:
+        if not re.match(pattern, name):
+            raise ValueError(in_words)
+        return name
+
+    return AfterValidator(check)
+
+
 def _no_lineage(family: str) -> str:
     if family.startswith(f"{DECODED}-"):
         raise ValueError(f"another name than {DECODED}-..., which is made of what was decoded")
     return family
 
 
-Name = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_not_reserved)]
+Name = Annotated[
+    str,
+    _matching(
+        ID_PATTERN,
+        "a name of at most 64 lower-case letters a to z, digits, dots, dashes and underscores, "
+        "beginning with a letter or digit",
+    ),
+    AfterValidator(_not_reserved),
+]
 Family = Annotated[
     str,
-    Field(pattern=FAMILY_PATTERN),
+    _matching(
+        FAMILY_PATTERN,
+        "a name of at most 32 lower-case letters a to z, digits, dashes and underscores, beginning "
+        "with a letter",
+    ),
     AfterValidator(_not_reserved),
     AfterValidator(_no_lineage),
 ]

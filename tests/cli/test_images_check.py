@@ -11,7 +11,13 @@ import pytest
 
 from emo_harness.cli.main import app
 from emo_harness.errors import UserError
-from emo_harness.images import load_image_set, shipped_sets
+from emo_harness.images import (
+    ImageEntry,
+    Imported,
+    load_image_set,
+    shipped_sets,
+    write_manifest,
+)
 from tests.cli.test_commands import emo
 from tests.images.image_sets import write_image_set
 from tests.images.tiny_clip import tiny_clip
@@ -68,6 +74,25 @@ def test_another_folder_leaves_the_set_as_it_is(tmp_path: Path) -> None:
         "checks.html",
         "checks_sheet.png",
     }
+
+
+@pytest.mark.parametrize("show", [False, True])
+def test_pixels_of_referenced_images_go_nowhere_unasked(tmp_path: Path, show: bool) -> None:
+    folder, run = write_image_set(tmp_path / "set", per_concept=1), tmp_path / "run"
+    run.mkdir()
+    made = Imported(original="a.jpg", source="a set with a licence").model_dump()
+    entries = [
+        ImageEntry.model_validate(
+            {**entry.model_dump(), "file": None, "referenced": entry.file, "made": made}
+        )
+        for entry in load_image_set(folder).entries
+    ]
+    write_manifest(folder, entries)
+    asked = ["--show-referenced"] if show else []
+    told = call(str(folder), "--encoder", "none", "--run", str(run), *asked)
+    for path in (folder / "checks.html", run / "posthoc" / "images.json"):
+        assert ("data:image/webp" in path.read_text("utf-8")) == show
+    assert ("do not pass" in " ".join(told.split())) == show
 
 
 @pytest.mark.skipif("emoji" not in shipped_sets(), reason="no shipped set: emoji")

@@ -32,8 +32,9 @@ from emo_harness.images.checks_file import (
     image_rows,
 )
 from emo_harness.images.checks_sheet import checks_sheet
+from emo_harness.images.clip_files import DEMO
 from emo_harness.images.decoding_ahead import decoded_ahead
-from emo_harness.report.images import ImageCheckNumbers
+from emo_harness.report.images import ImageCheckNumbers, checks_page
 from tests.images.image_sets import write_image_set
 
 pytest.importorskip("imagehash")
@@ -288,6 +289,53 @@ def test_a_page_shows_a_concepts_most_doubtful_images(tmp_path: Path) -> None:
         one["id"] for one in shown if not one["twin_of"]
     }
     assert all(one["thumbnail"].startswith("data:image/webp;base64,") for one in shown)
+
+
+def test_every_concept_has_its_turn_before_any_has_a_second_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emo_harness.images.checks_file.MOST_SHOWN_IN_ALL", 5)
+    images = [("fear", 0)] * 6 + [("money", 2)] + [("happiness", 1)] * 2
+    found = numbers(checked(written_set(tmp_path, images, twins=False)))
+    shown = [one["concept"] for one in found["images"] if one["thumbnail"]]
+    assert sorted(shown) == ["fear", "fear", "happiness", "happiness", "money"]
+
+
+def referenced(images: ImageSet) -> ImageSet:
+    """The same images, which must not be copied."""
+    entries = [e.model_copy(update={"file": None, "referenced": e.file}) for e in images.entries]
+    write_manifest(images.folder, entries)
+    return load_image_set(images.folder)
+
+
+def test_no_pixel_of_a_referenced_image_is_passed_on_unasked(tmp_path: Path) -> None:
+    checks = checked(referenced(written_set(tmp_path, RIGHT)))
+    found = numbers(checks)
+    assert {one["thumbnail"] for one in found["images"]} == {None}
+    page = checks_page(ImageCheckNumbers.model_validate(found))
+    assert "data:image" not in page and page.count('class="withheld"') == len(found["images"])
+    assert "referenced, not copied" in page and "fear-0" in page
+    colours = np.asarray(checks_sheet(checks), int)
+    assert np.ptp(colours, axis=2).max() < 15
+    asked = checks_numbers(checks, [], show_referenced=True)
+    assert all(one["thumbnail"] for one in asked["images"])
+    assert "do not pass it on" in checks_page(ImageCheckNumbers.model_validate(asked))
+    assert np.ptp(np.asarray(checks_sheet(checks, show_referenced=True), int), axis=2).max() > 50
+
+
+@pytest.mark.parametrize("encoder", [DEMO, "another"])
+@pytest.mark.parametrize("made", ["imported", "drawn"])
+def test_the_demo_encoder_is_not_believed_on_other_images(
+    tmp_path: Path, encoder: str, made: str
+) -> None:
+    images = (
+        written_set(tmp_path, RIGHT)
+        if made == "imported"
+        else load_image_set(write_image_set(tmp_path))
+    )
+    found = check_images(images, [ReadsColour(encoder)], WORDS)  # type: ignore[list-item]
+    warned = any("knows drawn emoji and nothing else" in one for one in found.remarks)
+    assert warned == (encoder == DEMO and made == "imported")
 
 
 def test_only_so_many_images_are_held_at_once() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from emo_harness.cli.images_generate import _argument
 from emo_harness.errors import UserError
 from emo_harness.images import load_image_set
 from tests.conftest import ROOT
@@ -95,11 +96,12 @@ def test_killed_and_started_again_it_makes_what_is_missing(place: Path, tmp_path
 def test_two_processes_share_the_work(place: Path, tmp_path: Path) -> None:
     ranks = [
         started(arguments(place, tmp_path), RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2")
-        for rank in ("1", "0")
+        for rank in ("0", "1")
     ]
     outputs = [process.communicate()[0].decode() for process in ranks]
     assert [process.returncode for process in ranks] == [0, 0]
-    assert outputs[0] == "" and "generated: 8 images" in outputs[1]
+    assert "generated: 16 images" in outputs[0] and "by 2 processes" in outputs[0]
+    assert outputs[1] == ""
     found = load_image_set(tmp_path)
     ids = [entry.id for entry in found.entries if not entry.twin_of]
     assert ids == [f"{concept}-{i}" for concept in ("fear", "joy") for i in range(1, 5)]
@@ -134,18 +136,58 @@ def test_what_was_used_is_written_down(place: Path, tmp_path: Path) -> None:
     ("further", "told"),
     [
         (["--size", "wide"], "--size wide"),
+        (["--size", "100000"], "from 8 to 8192"),
         (["--set", "novalue"], "NAME=VALUE"),
         (["--concepts", "feer"], "nearest: 'fear'"),
         (["--set", "clip_skp=1"], "nearest: 'clip_skip'"),
         (["--cpu-offload", "model", "--device", "cpu"], "CPU offload"),
         (["--set", "clip_skip=99"], "IndexError"),
-        (["--set", "cross_attention_kwargs=1"], "pipeline refused"),
-        (["--set", "latents=foo"], "pipeline refused"),
+        (["--set", "eta=foo"], "pipeline refused"),
+        (["--set", "latents=foo"], "cannot be set"),
+        (["--set", "guidance_scale=1"], "use --guidance"),
+        (["--model", "nobody/nothing"], "nothing could be fetched"),
         (["--set", "eta=NaN"], "finite"),
         (["--guidance", "inf"], "finite"),
         (["--size", "33"], "divisible by"),
     ],
 )
-def test_mistakes_are_told(place: Path, tmp_path: Path, further: list[str], told: str) -> None:
+def test_mistakes_are_told_and_leave_nothing_behind(
+    place: Path, tmp_path: Path, further: list[str], told: str
+) -> None:
     with pytest.raises(UserError, match=told):
-        called(arguments(place, tmp_path, *further))
+        called(arguments(place, tmp_path / "out", *further))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("further", [["--concepts", "nosuch"], ["--size", "axb"], ["--out", "f"]])
+def test_what_is_mistyped_is_told_before_anything_heavy_is_imported(
+    place: Path, tmp_path: Path, further: list[str]
+) -> None:
+    (tmp_path / "f").touch()
+    program = (
+        "import sys\nfrom emo_harness.cli.images import app\n"
+        f"try: app({arguments(place, tmp_path, *further)!r}, standalone_mode=False)\n"
+        "except Exception as error: print(type(error).__name__)\n"
+        "print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["UserError", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("False", False),
+        ("true", True),
+        ("None", None),
+        ("null", None),
+        ("2", 2),
+        ("nones", "nones"),
+    ],
+)
+def test_words_of_python_and_json_are_values(text: str, value: Any) -> None:
+    found = _argument(f"clip_skip={text}")
+    assert found == ("clip_skip", value) and type(found[1]) is type(value)

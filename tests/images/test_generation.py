@@ -15,7 +15,7 @@ from emo_harness.errors import UserError
 from emo_harness.image_file import open_image, pixels_sha256
 from emo_harness.images import ImageSet, load_image_set, resume, write_manifest
 from emo_harness.images.failures import BLACK, PIPELINE_FAILED, PIPELINE_REFUSED, read_failures
-from emo_harness.images.generation import generate
+from emo_harness.images.generation import Work, generate
 from emo_harness.images.pipeline import Wanted
 from emo_harness.images.png_facts import facts_of, read_facts
 from emo_harness.images.scenes import part_of, scenes_of
@@ -204,14 +204,13 @@ def test_processes_share_the_work_and_the_first_writes_the_whole_manifest(
 ) -> None:
     images = planned(3)
     pipelines = [ScriptedPipeline() for _ in range(3)]
-    threads = {
-        rank: threading.Thread(
-            target=make,
-            args=(tmp_path, pipelines[rank], images),
-            kwargs={"processes": Processes(rank, 3), "batch_size": 2},
-        )
-        for rank in range(3)
-    }
+    told: dict[int, Work] = {}
+
+    def work(rank: int) -> None:
+        processes = Processes(rank, 3)
+        told[rank] = make(tmp_path, pipelines[rank], images, batch_size=2, processes=processes)
+
+    threads = {rank: threading.Thread(target=work, args=(rank,)) for rank in range(3)}
     threads[first].start()
     for rank, thread in threads.items():
         if rank != first:
@@ -222,6 +221,10 @@ def test_processes_share_the_work_and_the_first_writes_the_whole_manifest(
     made = [{(w.prompt, w.seed) for call in p.calls for w in call} for p in pipelines]
     assert all(made) and sum(map(len, made)) == len(set.union(*made)) == len(images)
     assert [entry.id for entry in opened(tmp_path).entries] == [one.id for one in images]
+    # What is told is the sum; what a process made before the first one looked was there.
+    assert told[0].n_made + told[0].n_there == told[0].n_set == len(images)
+    if first == 0:
+        assert (told[0].n_made, told[0].n_processes) == (len(images), 3)
 
 
 def test_a_part_first_and_the_rest_later(tmp_path: Path) -> None:
@@ -265,6 +268,15 @@ def test_another_plan_or_another_set_is_refused(tmp_path: Path) -> None:
     assert (other / "fear-1.png").read_bytes() == b"mine"
 
 
+def test_nothing_is_written_before_the_pipeline_is_there(tmp_path: Path) -> None:
+    def load() -> Any:
+        raise UserError("loading", found="no model", expected="one", fix="look")
+
+    with pytest.raises(UserError, match="no model"):
+        generate(planned(), plan(planned()), load, tmp_path / "set")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_plan_of_which_nothing_was_made_gives_way(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=PIPELINE_FAILED):
         always = ScriptedPipeline(lambda one: f"{PIPELINE_FAILED}: no kernel")
@@ -280,7 +292,7 @@ def test_what_the_pipeline_refuses_from_the_start_is_told_at_once(
     refuses = ScriptedPipeline(lambda one: f"{PIPELINE_REFUSED}: clip_skip")
     with pytest.raises(UserError, match=r"clip_skip(.|\n)*--set"):
         make(tmp_path, refuses, planned(), batch_size=batch_size)
-    assert len(refuses.calls) == 1 and not read_failures(tmp_path)
+    assert len(refuses.calls) == 1 and not list(tmp_path.iterdir())
     assert make(tmp_path, ScriptedPipeline(), planned()).n_set == 12
 
 

@@ -10,7 +10,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -20,35 +19,15 @@ from emo_harness.errors import UserError
 from emo_harness.image_file import open_image, pixels_sha256
 from emo_harness.images import ImageSet, load_image_set
 from emo_harness.images.image_source import open_source
-from emo_harness.images.importing import ImportedSet, concept_of, import_set
-from emo_harness.images.norms import ratings, read_table, scale_of
+from emo_harness.images.importing import concept_of
+from emo_harness.images.norms import decimal_commas, ratings, read_table
 from emo_harness.images.png_facts import read_facts
 from emo_harness.images.rating_columns import columns_of
 from tests.conftest import SHARED
+from tests.images.rated_images import bring, random_image, save
 
 OASIS = "Theme,Category,Source,Valence_mean,Valence_SD,Valence_N,Arousal_mean,Arousal_SD,Arousal_N"
 IAPS = "desc\tIAPS\tvalmn\tvalsd\taromn\tarosd\tset"
-
-
-def random_image(seed: int) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (6, 5, 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
-
-
-def save(folder: Path, *names: str) -> Path:
-    for seed, name in enumerate(names):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        random_image(seed).save(path)
-    return folder
-
-
-def bring(place: Path, table: Path, out: Path, scale: Any = None, **options: Any) -> ImportedSet:
-    source, read = open_source(place), read_table(table)
-    named = {key: options.pop(key) for key in ("valence", "raters", "file") if key in options}
-    columns = columns_of(read, source.by_name(), **named)
-    rated = ratings(read, columns)
-    return import_set(source, read, columns, rated, scale_of(rated, scale, ""), out, **options)
 
 
 @pytest.fixture
@@ -66,7 +45,7 @@ def oasis(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_tables_as_they_are_published_are_understood(oasis: tuple[Path, Path]) -> None:
     read = read_table(oasis[1])
-    columns = columns_of(read, open_source(oasis[0]).by_name())
+    columns = columns_of(read, open_source(oasis[0]).find)
     assert (columns.file, columns.valence, columns.arousal) == (
         "Theme", "Valence_mean", "Arousal_mean",
     )  # fmt: skip
@@ -135,6 +114,7 @@ def test_another_delimiter_glued_headings_and_numbers_as_names(tmp_path: Path) -
         ("file,valence,valence", {}, "'valence' twice"),
         ("other,valence,arousal", {"file": "name"}, r"no column 'name'(.|\n)*other, valence"),
         ("file,val_mean_us,val_mean_ch", {"raters": "uk"}, r"'uk'(.|\n)*ch, us"),
+        ("file,valence,arousal", {"raters": "uk"}, r"here none does(.|\n)*leave --raters out"),
     ],
 )
 def test_what_is_not_clear_is_asked_for_with_the_columns(
@@ -167,7 +147,8 @@ def test_a_group_of_raters_is_kept_to(tmp_path: Path, named: dict[str, str]) -> 
         ("a,2\nb,much", None, "line 3, column valence: 'much'"),
         ("a,2\nb,11", None, r"means from 2 to 11(.|\n)*--scale"),
         ("a,2\nb,8", (1.0, 7.0), "line 3: a mean of 8"),
-        ("a,2,7\nb,3", None, "3 cells under 2 names"),
+        ("a,2,7\nb,3", None, r"3 cells under 2 names(.|\n)*holds a comma in double quotes"),
+        ("a,2\nb,inf", None, r"'inf'(.|\n)*a finite number"),
         ("x,2\ny,3", None, "no column whose cells name images"),
     ],
 )
@@ -289,6 +270,45 @@ def test_a_name_that_is_reserved_gets_another_id(tmp_path: Path) -> None:
     table.write_text("file,valence\ngrey,2\nall,3\nimage-grey,4\n")
     ids = [entry.id for entry in bring(folder, table, tmp_path / "set").entries]
     assert ids == ["image-grey", "image-all", "image-grey-2"]
+
+
+def test_an_imported_set_is_replaced_whole_and_that_is_told(tmp_path: Path) -> None:
+    folder, out, table = save(tmp_path / "p", "a.png", "b.png"), tmp_path / "set", tmp_path / "t"
+    table.write_text("file,valence\na,2\nb,3\n")
+    assert bring(folder, table, out).n_replaced == 0
+    (out / "notes.png").write_bytes(b"mine")
+    table.write_text("file,valence\nb,3\n")
+    result = bring(folder, table, out)
+    assert (result.n_replaced, result.removed) == (2, ["a.png"])
+    assert {p.name for p in out.iterdir()} == {"b.png", "manifest.jsonl", "notes.png"}
+    result = bring(folder, table, out, reference=True)
+    assert result.removed == ["b.png"] and (out / "notes.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_decimal_commas_are_read_where_the_whole_column_has_them(
+    tmp_path: Path, delimiter: str
+) -> None:
+    folder, table = save(tmp_path / "p", "a.png", "b.png"), tmp_path / "t.csv"
+    text = "file;valence;arousal\na;3,5;2.5\nb;4;NA\n"
+    table.write_text(text.replace(";", delimiter))
+    read = read_table(table)
+    found = ratings(read, columns_of(read, open_source(folder).find))
+    assert [(one.valence, one.arousal) for one in found] == [(3.5, 2.5), (4.0, None)]
+    assert decimal_commas(read, columns_of(read, open_source(folder).find)) == ("valence",)
+    table.write_text(text.replace("b;4;", "b;4.5;").replace(";", delimiter))
+    with pytest.raises(UserError, match=r"'3,5'(.|\n)*with a point or a comma"):
+        bring(folder, table, tmp_path / "set")
+
+
+def test_a_dimension_of_which_nothing_is_known_is_told(tmp_path: Path) -> None:
+    folder, table = save(tmp_path / "p", "a.png", "b.png"), tmp_path / "t.csv"
+    for text in ("file,valence,arousal\na,2,NA\nb,3,\n", "file,valence\na,2\nb,3\n"):
+        table.write_text(text)
+        args = ["import", str(folder), "--ratings", str(table), "--out", str(tmp_path / "set")]
+        done = CliRunner().invoke(app, [*args, "--json"])
+        assert json.loads(done.stdout.splitlines()[-1])["unknown"] == ["arousal"]
+        assert "no arousal is known" in done.stderr
 
 
 @pytest.mark.parametrize(

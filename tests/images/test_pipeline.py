@@ -107,6 +107,20 @@ def test_settings_are_known_and_unknown_ones_refused(folders: dict[str, Path]) -
     assert loaded.versions["diffusers"] and loaded.weights_sha256
     with pytest.raises(UserError, match="guidance_rescale"):
         TextToImage(loaded, CallSettings(arguments={"guidance_rescal": 0.5}))
+    for name, told in {
+        "guidance_scale": "--guidance",
+        "num_inference_steps": "--steps",
+        "height": "--size",
+        "prompt": "the recipe's `prompt`",
+        "latents": "leave it out",
+        "num_images_per_prompt": "leave it out",
+        "return_dict": "leave it out",
+        "callback_on_step_end": "leave it out",
+    }.items():
+        with pytest.raises(UserError, match=f"--set {name}=1") as error:
+            TextToImage(loaded, CallSettings(arguments={name: 1}))
+        assert told in error.value.fix
+        assert not {name, "generator"} & set(error.value.expected.split(", "))
     odd = TextToImage(loaded, CallSettings(size=(33, 33), steps=1)).make(WANTED[:2])
     assert all(str(one.failure).startswith(PIPELINE_REFUSED) for one in odd)
     with pytest.raises(UserError, match="nearest: 'EulerDiscreteScheduler'"):
@@ -218,7 +232,7 @@ def test_weights_are_known_to_the_last_byte_however_large(
 
 
 def test_no_such_pipeline_device_or_memory_saver() -> None:
-    with pytest.raises(UserError, match="not to be had from the hub"):
+    with pytest.raises(UserError, match="nothing could be fetched from the hub: offline"):
         load_pipeline("nobody/nothing-of-this-name")
     with pytest.raises(UserError, match="no device"):
         load_pipeline("nobody/nothing", device="abacus")

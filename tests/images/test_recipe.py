@@ -74,7 +74,7 @@ def test_variants_of_a_concept_share_its_numbers(tmp_path: Path) -> None:
     [
         ({"sedes": [1]}, "nearest: 'seeds'"),
         ({"seeds": []}, "seeds"),
-        ({"seeds": [1, 1]}, "every seed once"),
+        ({"seeds": [1, 1]}, "the seed 1 twice"),
         ({"seeds": [-1]}, "seeds"),
         ({"seeds": [True]}, "seeds"),
         ({"seeds": ["1"]}, "seeds"),
@@ -82,21 +82,25 @@ def test_variants_of_a_concept_share_its_numbers(tmp_path: Path) -> None:
         ({"family": "Attack"}, "family"),
         ({"size": 500}, "multiple of 8"),
         ({"size": 100_000}, "size"),
-        ({"concepts": [FEAR, FEAR]}, "'fear' once"),
+        ({"concepts": [FEAR, FEAR]}, "'fear' twice"),
         ({"concepts": []}, "concepts"),
         ({"concepts": [{**FEAR, "prompts": []}]}, "prompts"),
         ({"concepts": [{**FEAR, "emotion": "fright"}]}, "happiness, sadness"),
+        ({"concepts": [FEAR, {**FEAR, "emotion": "scared"}]}, r"concepts\[1\]\.emotion = 'scared'"),
         ({"concepts": [{**FEAR, "level": "money"}]}, "physiological"),
         ({"concepts": [{**FEAR, "arousal": "medium"}]}, "low, high"),
-        ({"concepts": [{**FEAR, "concept": "Big Fear"}]}, "concept"),
+        ({"concepts": [{**FEAR, "concept": "Big Fear"}]}, "lower-case letters a to z"),
         ({"concepts": [{**FEAR, "concept": "f" * 60}]}, "48 characters"),
-        ({"concepts": [{**FEAR, "prompts": [{"prompt": "a man"}]}]}, "twin"),
+        ({"concepts": [{**FEAR, "prompts": [{"prompt": "a man"}]}]}, r"prompts\[0\]\.twin"),
         ({"concepts": [{**FEAR, "prompts": [{"prompt": "x", "twin": "x"}]}]}, "differs"),
         ({"concepts": [{**FEAR, "prompts": [{"prompt": " ", "twin": "x"}]}]}, "not an empty"),
         ({"concepts": [{**FEAR, "prompts": [{"prompt": "a\nb", "twin": "x"}]}]}, "one line"),
         ({"concepts": [{**FEAR, "prompts": [{"prompt": "a" * 3000, "twin": "x"}]}]}, "2000"),
-        ({"concepts": [{**FEAR, "prompts": [{"prompt": "y", "twin": "x"}] * 2}]}, "prompt once"),
-        ({"seeds": list(range(60_000))}, "100,000 images"),
+        (
+            {"concepts": [{**FEAR, "prompts": [{"prompt": "y", "twin": "x"}] * 2}]},
+            "fear: the prompt 'y' twice",
+        ),
+        ({"seeds": list(range(60_000))}, "at most 100,000 images"),
         ({"name": "../etc"}, "name"),
     ],
 )
@@ -104,6 +108,8 @@ def test_mistake_in_a_recipe_is_told(changes: dict[str, Any], told: str, tmp_pat
     with pytest.raises(UserError, match=told) as error:
         load_recipe(written(tmp_path, **changes))
     assert "own.yaml" in str(error.value)
+    # Neither the whole file nor what only programmers read.
+    assert "'name'" not in error.value.found and "[a-z" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,22 @@ def test_a_second_encoder_and_human_ratings_are_told() -> None:
     assert "valence as tiny reads it" in told and "0.50" in told
 
 
+def test_a_page_says_how_many_images_it_shows(tmp_path: Path) -> None:
+    shown, _ = page(tmp_path / "run", numbers(), tmp_path / "out")
+    assert "2 of 3 images shown, the most doubtful of each concept" in shown.text
+    made = numbers()
+    made["images"][3]["thumbnail"] = thumbnail(3)
+    assert "all 3 shown" in checks_page(ImageCheckNumbers.model_validate(made))
+
+
+def test_one_pair_has_no_interval_and_no_verdict() -> None:
+    made = numbers()
+    made["families"] = [part(None, n=1, n_pairs=1, contrast=[2.0, None, None])]
+    told = " ".join(sentences(ImageCheckNumbers.model_validate(made)))
+    assert "+2.0, one pair: no interval" in told
+    assert "clearly" not in told and "unknown" not in told
+
+
 def test_hostile_texts_are_shown_as_text(tmp_path: Path) -> None:
     made = with_second(numbers())
     made["set"] = made["remarks"] = made["encoders"][0]["name"] = HOSTILE

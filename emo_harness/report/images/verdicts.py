@@ -113,14 +113,14 @@ def _of_family(part: CheckedConcept) -> str:
         )
     value, low, high = bounds(part.contrast)
     if not math.isnan(value):
-        told = f"{mean(value, low, high, part.n_pairs, one='pair')} in log-odds"
-        clear = "more" if low > 0 else "less" if high < 0 else "not clearly more"
+        told = f"{mean(value, low, high, part.n_pairs)} in log-odds"
+        clear = "sees more" if low > 0 else "sees less" if high < 0 else "does not clearly see more"
         parts.append(
             f"against its neutral twin: {told}"
             if part.n_pairs == 1
             else f"against the neutral twins: {told}"
             if math.isnan(low)
-            else f"it sees {clear} of it than in the neutral twins, {told}, "
+            else f"it {clear} of it than in the neutral twins, {told}, "
             f"{counted(part.n_pairs, 'pair')}"
         )
     title = "all families" if part.family == ALL else part.family

@@ -27,7 +27,6 @@ from emo_harness.report.numerals import (
 from emo_harness.report.placed import placed
 
 ORDER = 20
-SHORT_HASH = 8
 
 INTRO = (
     "Models under the same questions and the same stimuli. Robustness is the gain under the "
@@ -54,10 +53,11 @@ COLUMNS = (
     Column("gain pp (robustness)", "these stimuli, with its 95% interval", numeric=True),
     Column("stimuli like these, pp", "95% interval", numeric=True),
     Column("control %", "accuracy of the untouched prompt, with its 95% interval", numeric=True),
+    Column("n", "questions", numeric=True),
+)
+CHOSEN_COLUMNS = (
     Column("worst stimulus, pp", "chosen on one half, estimated on the other", numeric=True),
     Column("best stimulus, pp", "chosen on one half, estimated on the other", numeric=True),
-    Column("n", "questions", numeric=True),
-    Column("revision", "of the model's files"),
 )
 BOARD_COLUMNS = (
     Column("benchmark", filtered=True),
@@ -88,12 +88,21 @@ def section(contents: ReportContents) -> Section | None:
         search=len(rows) > 8,
         breaks=frozenset(first),
     )
+    chosen = Table(
+        "leaderboard-chosen",
+        "Worst and best stimulus",
+        (COLUMNS[0], *BOARD_COLUMNS, *CHOSEN_COLUMNS),
+        [_chosen_cells(row, decimals) for row in rows],
+        collapsed=True,
+        breaks=frozenset(first),
+    )
     alone = max(row.n_models or n_models[_board(row)] for row in rows) < 2
     blocks: list[Block] = [without_same(table, *board_names, *(PLACES if alone else ()))]
     if any(row.claim.limited for row in rows):
         blocks.append(
             Prose("Some rows asked a part of the questions: not for reporting.", "warning")
         )
+    blocks.append(without_same(chosen, *board_names))
     blocks.append(
         Prose(
             "Worst and best stimulus are chosen on one half of the questions and estimated on the "
@@ -112,10 +121,9 @@ def _board(row: LeaderboardRow) -> tuple[str, ...]:
     return (*row.claim.board, row.claim.family)
 
 
-def _cells(row: LeaderboardRow, n_models: int, decimals: int) -> list[Cell]:
+def _model_cells(row: LeaderboardRow) -> list[Cell]:
+    """A model and its board."""
     claim = row.claim
-    control = (claim.control_pct, claim.control_low_pct, claim.control_high_pct)
-    tone = verdict_words.tone(claim.verdict)
     return [
         text_cell(claim.label, "strong"),
         text_cell(claim.benchmark),
@@ -123,6 +131,20 @@ def _cells(row: LeaderboardRow, n_models: int, decimals: int) -> list[Cell]:
         text_cell(placed([claim])),
         text_cell(claim.family),
         text_cell(claim.asked if claim.asked != claim.family else ""),
+    ]
+
+
+def _chosen_cells(row: LeaderboardRow, decimals: int) -> list[Cell]:
+    claim = row.claim
+    return [*_model_cells(row), _chosen(claim.worst, decimals), _chosen(claim.best, decimals)]
+
+
+def _cells(row: LeaderboardRow, n_models: int, decimals: int) -> list[Cell]:
+    claim = row.claim
+    control = (claim.control_pct, claim.control_low_pct, claim.control_high_pct)
+    tone = verdict_words.tone(claim.verdict)
+    return [
+        *_model_cells(row),
         _place(row, n_models),
         text_cell(row.tied),
         Cell(claim.verdict, f"{verdict_words.SIGNS[tone]} {claim.verdict}", tone=tone),
@@ -135,10 +157,7 @@ def _cells(row: LeaderboardRow, n_models: int, decimals: int) -> list[Cell]:
                 sort=control[0],
             )
         ),
-        _chosen(claim.worst, decimals),
-        _chosen(claim.best, decimals),
         count_cell(claim.n_questions),
-        text_cell(claim.revision[:SHORT_HASH], "code"),
     ]
 
 
@@ -165,4 +184,4 @@ def _chosen(stimulus: ChosenStimulus | None, decimals: int) -> Cell:
     names = " / ".join(dict.fromkeys(stimulus.chosen))
     told = gain(stimulus.gain_pp, stimulus.low_pp, stimulus.high_pp, decimals)
     values = (stimulus.gain_pp, stimulus.low_pp, stimulus.high_pp)
-    return _loose(Cell(values, f"{names}: {told}", sort=stimulus.gain_pp))
+    return Cell(values, f"{names}: {told}", sort=stimulus.gain_pp, tone="wraps")
