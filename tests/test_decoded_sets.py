@@ -89,7 +89,7 @@ def test_what_would_be_another_kind_of_arm_than_it_is_is_refused(
         ({"lost": [6]}, "lost = [6]"),
         ({"lost": [-1]}, "lost = [-1]"),
         ({"tokens": "words"}, "tokens = 'words'"),
-        ({"tokens": [1]}, "tokens = 1"),
+        ({"tokens": [1]}, "tokens[0] = 1"),
     ],
 )
 def test_mistakes_in_decoded_are_told_with_entry_and_key(
