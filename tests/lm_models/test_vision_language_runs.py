@@ -317,4 +317,5 @@ def test_reference_and_sharing_agree_in_half_precision(folder: Path) -> None:
     for (own, _), (plain, _) in zip(
         scored(one, asked), [straightforward(hf, *each) for each in asked], strict=True
     ):
-        assert own == pytest.approx(plain, abs=0.1)
+        # Both round to eight bits after every step, in another order.
+        assert own == pytest.approx(plain, rel=0.02, abs=0.1)
